@@ -1,0 +1,20 @@
+import type { FastifyInstance } from 'fastify';
+import { health } from '#features/health/index.ts';
+import { createHttpServer } from '#platform/http/server.ts';
+import type { Logger } from '#platform/log.ts';
+import { openPlatform } from '#platform/platform.ts';
+import type { Config } from './config.ts';
+
+/** The whole server: opens the platform and registers the features. `close()` undoes all of it. */
+export async function buildApp(config: Config, log: Logger): Promise<FastifyInstance & { warnings: string[] }> {
+  const platform = await openPlatform(config, log);
+  const app = await createHttpServer(log);
+  app.addHook('onClose', () => platform.close());
+  const { db, listener } = platform;
+
+  await app.register(health, { db, version: config.version });
+
+  await listener.start();
+  await app.ready();
+  return Object.assign(app, { warnings: platform.warnings });
+}

@@ -1,0 +1,114 @@
+import { resolve } from 'node:path';
+import { z } from 'zod';
+import { StartupError } from '#platform/errors.ts';
+import packageJson from '../package.json' with { type: 'json' };
+
+/** Values from examples and other products' compose files. Whoever kept one has published their key. */
+const DEMO_SECRETS = new Set([
+  'admin',
+  'change-me',
+  'change-this-password',
+  'changeme',
+  'dev-secret-please-change-in-production',
+  'insforge',
+  'password',
+  'postgres',
+  'secret',
+  'super-secret-jwt-token-with-at-least-32-characters-long',
+  'your-encryption-key',
+  'your-jwt-secret',
+  'your-secret-key-here-must-be-32-char-or-above',
+  'your-super-secret-jwt-token-with-at-least-32-characters-long',
+  'your-super-secret-key-change-this-in-production',
+  'your_api_key',
+  'your_anon_key',
+]);
+
+const notDemo = (value: string) => !DEMO_SECRETS.has(value.toLowerCase().replace(/^(ik|anon)_/, ''));
+const DEMO_MESSAGE = 'is a published example value; remove the variable to have one generated, or set your own';
+
+const secret = (minimum: number) =>
+  z.string().min(minimum, `must have at least ${minimum} characters`).refine(notDemo, DEMO_MESSAGE).optional();
+
+const httpUrl = z
+  .string()
+  .refine((value) => URL.canParse(value) && /^https?:$/.test(new URL(value).protocol), 'must be an http(s) URL')
+  .transform((value) => value.replace(/\/+$/, ''));
+
+/** A key for programs: what follows the prefix; the prefix is added where it is missing. */
+const accessKey = (prefix: string) =>
+  z
+    .string()
+    .transform((value) => (value.startsWith(prefix) ? value : prefix + value))
+    .refine((value) => /^[a-z]+_[\w-]{16,128}$/.test(value), `must be ${prefix} and 16 to 128 of A-Z a-z 0-9 _ -`)
+    .refine(notDemo, DEMO_MESSAGE)
+    .optional();
+
+const EnvironmentSchema = z.object({
+  PORT: z.coerce.number('must be a number').int().min(0).max(65_535).default(7130),
+  HOST: z.string().default('127.0.0.1'),
+  API_BASE_URL: httpUrl.optional(),
+  DATA_DIR: z.string().default('./.insforge-data'),
+  DATABASE_URL: z
+    .string()
+    .refine((value) => /^postgres(ql)?:\/\//.test(value) && URL.canParse(value), 'must be a postgresql:// URL')
+    .optional(),
+  JWT_SECRET: secret(32),
+  ENCRYPTION_KEY: secret(16),
+  ROOT_ADMIN_USERNAME: z.string().min(1).default('admin'),
+  ROOT_ADMIN_PASSWORD: secret(8),
+  ACCESS_API_KEY: accessKey('ik_'),
+  ACCESS_ANON_KEY: accessKey('anon_'),
+});
+
+/** Everything that the environment decides, parsed once and handed down in slices. */
+export interface Config {
+  readonly version: string;
+  readonly host: string;
+  readonly port: number;
+  /** The URL under which clients reach this server, without a trailing slash. */
+  readonly apiBaseUrl: string;
+  /** Absolute path. */
+  readonly dataDir: string;
+  /** Absent: the server runs a PostgreSQL of its own in the data folder. */
+  readonly databaseUrl: string | undefined;
+  readonly adminUsername: string;
+  /** Secrets that the environment gives; what is absent is generated on the first start. */
+  readonly given: {
+    readonly jwtSecret: string | undefined;
+    readonly encryptionKey: string | undefined;
+    readonly adminPassword: string | undefined;
+    readonly apiKey: string | undefined;
+    readonly anonKey: string | undefined;
+  };
+}
+
+/**
+ * Reads the configuration from environment variables; empty ones count as absent.
+ * @throws StartupError that lists every problem at once
+ */
+export function loadConfig(environment: Readonly<Record<string, string | undefined>>): Config {
+  const present = Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ''));
+  const parsed = EnvironmentSchema.safeParse(present);
+  if (!parsed.success) {
+    const problems = parsed.error.issues.map(({ path, message }) => `  ${path.join('.')} ${message}`);
+    throw new StartupError(`The configuration has problems:\n${problems.join('\n')}`);
+  }
+  const env = parsed.data;
+  return Object.freeze({
+    version: packageJson.version,
+    host: env.HOST,
+    port: env.PORT,
+    apiBaseUrl: env.API_BASE_URL ?? `http://localhost:${env.PORT}`,
+    dataDir: resolve(env.DATA_DIR),
+    databaseUrl: env.DATABASE_URL,
+    adminUsername: env.ROOT_ADMIN_USERNAME,
+    given: Object.freeze({
+      jwtSecret: env.JWT_SECRET,
+      encryptionKey: env.ENCRYPTION_KEY,
+      adminPassword: env.ROOT_ADMIN_PASSWORD,
+      apiKey: env.ACCESS_API_KEY,
+      anonKey: env.ACCESS_ANON_KEY,
+    }),
+  });
+}

@@ -1,0 +1,25 @@
+import { StartupError } from '#platform/errors.ts';
+import { listen } from '#platform/http/listen.ts';
+import { createLog } from '#platform/log.ts';
+import { buildApp } from './app.ts';
+import { printBanner } from './banner.ts';
+import { loadConfig } from './config.ts';
+
+const DRAIN_MS = 10_000;
+
+try {
+  const config = loadConfig(process.env);
+  const app = await buildApp(config, createLog());
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.once(signal, () => {
+      // Nothing that hangs may keep the process: exit 1 tells that it did.
+      setTimeout(() => process.exit(1), DRAIN_MS + 5_000).unref();
+      void app.close();
+    });
+  }
+  await listen(app, config);
+  printBanner(config, app.warnings);
+} catch (error) {
+  process.exitCode = 1;
+  console.error(error instanceof StartupError ? `InsForge did not start. ${error.message}` : error);
+}

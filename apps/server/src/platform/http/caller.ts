@@ -1,0 +1,104 @@
+import type { FastifyRequest, onRequestAsyncHookHandler, onRequestHookHandler } from 'fastify';
+import type { Claims } from '#platform/db/db.ts';
+import { AppError } from '#platform/errors.ts';
+import type { AccessKeys } from '#platform/tokens/access-keys.ts';
+import type { AccessTokens } from '#platform/tokens/access-tokens.ts';
+
+/** Who sent a request, as its credential proves. */
+export interface Caller {
+  kind: 'api-key' | 'anon-key' | 'token';
+  /** What the database is told: the role, and for tokens subject and address. */
+  claims: Claims;
+  /** The name in the audit log: `api-key`, `anonymous`, or the subject of the token. */
+  actor: string;
+}
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Set by the guards; null where no guard ran. */
+    caller: Caller;
+  }
+}
+
+/** The access levels. A feature puts one on an encapsulated scope, not into its handlers. */
+export interface Guards {
+  /** API key, anon key or any valid token. */
+  requireUser: onRequestHookHandler;
+  /** API key, or a token of the role project_admin. */
+  requireAdmin: onRequestHookHandler;
+  /** A token; no key will do. */
+  requireToken: onRequestHookHandler;
+  /** The API key; no token will do. */
+  requireApiKey: onRequestHookHandler;
+}
+
+const API_KEY: Caller = { kind: 'api-key', claims: { role: 'project_admin' }, actor: 'api-key' };
+const ANON_KEY: Caller = { kind: 'anon-key', claims: { role: 'anon' }, actor: 'anonymous' };
+
+/** Builds the guards from the two things that can prove who is calling. */
+export function createGuards(keys: AccessKeys, tokens: AccessTokens): Guards {
+  const identify = async (request: FastifyRequest): Promise<Caller> => {
+    const apiKey = request.headers['x-api-key'];
+    if (typeof apiKey === 'string' && apiKey !== '') return byApiKey(keys, apiKey);
+    const bearer = bearerOf(request);
+    if (bearer === undefined) {
+      throw new AppError('AUTH_INVALID_CREDENTIALS', 'This request carries no credential');
+    }
+    if (bearer.startsWith('ik_')) return byApiKey(keys, bearer);
+    if (bearer.startsWith('anon_')) return byAnonKey(keys, bearer);
+    const { claims } = await tokens.verify(bearer);
+    // Only a signed-in user has an identity that policies may rely on.
+    return {
+      kind: 'token',
+      claims: claims.role === 'authenticated' ? claims : { role: claims.role },
+      actor: claims.sub,
+    };
+  };
+
+  const guard =
+    (accepts: (caller: Caller) => true | AppError): onRequestAsyncHookHandler =>
+    async (request) => {
+      const caller = await identify(request);
+      const verdict = accepts(caller);
+      if (verdict !== true) throw verdict;
+      request.caller = caller;
+    };
+
+  return {
+    requireUser: guard(() => true),
+    requireAdmin: guard(
+      ({ claims }) =>
+        claims.role === 'project_admin' ||
+        new AppError('AUTH_UNAUTHORIZED', 'This needs the rights of an admin', {
+          status: 403,
+          nextActions: 'Use the API key, or sign in with POST /api/auth/admin/sessions.',
+        }),
+    ),
+    requireToken: guard(
+      ({ kind }) =>
+        kind === 'token' || new AppError('AUTH_INVALID_CREDENTIALS', 'This needs the token of a signed-in user'),
+    ),
+    requireApiKey: guard(
+      ({ kind }) => kind === 'api-key' || new AppError('AUTH_INVALID_API_KEY', 'This needs the API key'),
+    ),
+  };
+}
+
+/** The token of `Authorization: Bearer`; an absent, empty or different scheme counts as none. */
+export function bearerOf(request: FastifyRequest): string | undefined {
+  const header = request.headers.authorization;
+  if (!header || header.length < 8 || header.slice(0, 7).toLowerCase() !== 'bearer ') return undefined;
+  return header.slice(7).trim() || undefined;
+}
+
+async function byApiKey(keys: AccessKeys, presented: string): Promise<Caller> {
+  if (await keys.verify('api', presented)) return API_KEY;
+  throw new AppError('AUTH_INVALID_API_KEY', 'The API key is not valid');
+}
+
+async function byAnonKey(keys: AccessKeys, presented: string): Promise<Caller> {
+  if (await keys.verify('anon', presented)) return ANON_KEY;
+  throw new AppError('AUTH_INVALID_CREDENTIALS', 'The anon key is not valid', {
+    nextActions: 'Read the current one with GET /api/metadata/anon-key as an admin.',
+  });
+}

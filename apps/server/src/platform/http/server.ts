@@ -1,0 +1,77 @@
+import { randomUUID } from 'node:crypto';
+import cookie from '@fastify/cookie';
+import cors from '@fastify/cors';
+import rateLimit from '@fastify/rate-limit';
+import {
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  fastify,
+  LogController,
+} from 'fastify';
+import { serializerCompiler, validatorCompiler } from 'fastify-type-provider-zod';
+import { AppError, toAppError, toErrorBody } from '#platform/errors.ts';
+import type { Logger } from '#platform/log.ts';
+
+const MAX_JSON_BYTES = 100 * 1024 * 1024;
+/** Longer than any proxy in front of us keeps idle connections, so that we never close one it is about to use. */
+const KEEP_ALIVE_MS = 72_000;
+
+/** The HTTP server without any feature: CORS, cookies, validation, and one form for every error. */
+export async function createHttpServer(log: Logger): Promise<FastifyInstance> {
+  const loggerInstance: FastifyBaseLogger = log;
+  const app = fastify({
+    loggerInstance,
+    logController: new LogController({ disableRequestLogging: true }),
+    genReqId: () => randomUUID(),
+    bodyLimit: MAX_JSON_BYTES,
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    // A proxy on this machine may say whom it speaks for; nobody else may.
+    trustProxy: 'loopback',
+    routerOptions: { maxParamLength: 2048, ignoreTrailingSlash: true },
+    return503OnClosing: true,
+    forceCloseConnections: 'idle',
+  });
+  app.setValidatorCompiler(validatorCompiler);
+  app.setSerializerCompiler(serializerCompiler);
+  app.decorateRequest('caller', null as never);
+  acceptEmptyJson(app);
+  app.setErrorHandler(renderError);
+  app.setNotFoundHandler((request) => {
+    throw new AppError('NOT_FOUND', `Endpoint ${request.url.split('?', 1)[0]} not found`, {
+      nextActions: 'GET /api/health tells which version runs here; check the method and the path.',
+    });
+  });
+  await app.register(cors, {
+    origin: true,
+    credentials: true,
+    exposedHeaders: ['Content-Range', 'Preference-Applied', 'Location'],
+    methods: ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'],
+    maxAge: 86_400,
+  });
+  await app.register(cookie);
+  await app.register(rateLimit, {
+    global: false,
+    errorResponseBuilder: (_request, { after }) =>
+      new AppError('TOO_MANY_REQUESTS', `Too many requests from this address; try again in ${after}`, {
+        nextActions: `Wait ${after}.`,
+      }),
+  });
+  return app;
+}
+
+/** The official CLI declares JSON on every request, also on those without a body. */
+function acceptEmptyJson(app: FastifyInstance): void {
+  app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
+    if (body === '') return done(null, undefined);
+    // Fastify's own parser refuses __proto__ and constructor.prototype.
+    app.getDefaultJsonParser('error', 'error')(request, body.toString(), done);
+  });
+}
+
+function renderError(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  const appError = toAppError(error);
+  if (appError.status >= 500) request.log.error({ err: appError.cause ?? appError, req: request }, 'request.failed');
+  return reply.status(appError.status).send(toErrorBody(appError));
+}

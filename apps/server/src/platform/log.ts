@@ -1,0 +1,26 @@
+import { type Logger, pino } from 'pino';
+
+export type { Logger };
+
+/**
+ * The log of one server: JSON lines on stderr, so that stdout stays free for what the program says to its
+ * user. Credentials are cut out wherever a request or an error is logged.
+ */
+export function createLog(level: 'silent' | 'info' = 'info'): Logger {
+  return pino(
+    {
+      level,
+      redact: ['req.headers.authorization', 'req.headers.cookie', 'req.headers["x-api-key"]'],
+      serializers: {
+        req: (request: { method: string; url: string }) => ({ method: request.method, url: withoutQuery(request.url) }),
+      },
+    },
+    pino.destination({ dest: 2, sync: false }),
+  );
+}
+
+/** Query strings carry filters on personal data and one-time codes. */
+function withoutQuery(url: string): string {
+  const end = url.indexOf('?');
+  return end < 0 ? url : url.slice(0, end);
+}

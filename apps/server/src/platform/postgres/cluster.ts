@@ -1,0 +1,192 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { access, chown, mkdir, open, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { Client, type ClientConfig } from 'pg';
+import { socketPath } from '#platform/data-dir.ts';
+import { StartupError } from '#platform/errors.ts';
+import type { Logger } from '#platform/log.ts';
+import { binariesIn } from './binaries.ts';
+import { type PostgresHome, preparePostgresHome } from './os-user.ts';
+
+const run = promisify(execFile);
+
+/** A PostgreSQL of our own, running as a child process. */
+export interface PostgresCluster {
+  /** How to connect as the superuser: over a socket that only its folder's owner can reach. */
+  connection: ClientConfig;
+  /** Ends sessions, writes a checkpoint and waits for the process to be gone. */
+  stop(): Promise<void>;
+}
+
+export interface ClusterOptions {
+  dataDir: string;
+  /** Of the superuser; given to initdb on the first start. */
+  password: string;
+  database: string;
+  log: Logger;
+}
+
+/**
+ * The longest that PostgreSQL may take to replay its log after a crash. While it does, it answers
+ * "the database system is starting up" and we wait.
+ */
+const RECOVERY_MS = 120_000;
+/** Once it has given up that often before its first "ready", waiting longer will not help. */
+const MAX_LAUNCHES = 25;
+const RELAUNCH_MS = 200;
+
+const SETTINGS = {
+  listen_addresses: '',
+  unix_socket_permissions: '0700',
+  password_encryption: 'scram-sha-256',
+  max_connections: '100',
+  shared_buffers: '128MB',
+  // A laptop is the usual machine: no helper processes that idle, no compiled plans for millisecond queries.
+  io_method: 'sync',
+  max_logical_replication_workers: '0',
+  jit: 'off',
+  random_page_cost: '1.1',
+  timezone: 'UTC',
+  log_timezone: 'UTC',
+};
+
+/** Creates the cluster where there is none yet, starts it, and keeps it running until `stop`. */
+export async function startPostgres({ dataDir, password, database, log }: ClusterOptions): Promise<PostgresCluster> {
+  const home = await preparePostgresHome(dataDir);
+  const cluster = join(home.folder, 'data');
+  if (!(await isInitialised(cluster))) await initialise(home, cluster, password);
+  await stopOrphan(home, cluster);
+  const socketDir = await socketFolder(home);
+  const connection: ClientConfig = { host: socketDir, port: 5432, user: 'postgres', password, database };
+  const logFile = await open(join(dataDir, 'postgres.log'), 'a', 0o600);
+
+  let stopping = false;
+  let launches = 0;
+  let child: ChildProcess;
+  const launch = () => {
+    launches++;
+    const settings = Object.entries({ ...SETTINGS, unix_socket_directories: socketDir });
+    const args = ['-D', cluster, '-p', '5432', ...settings.flatMap(([name, value]) => ['-c', `${name}=${value}`])];
+    // In a process group of its own: Ctrl-C must reach us first, so that requests can finish.
+    child = spawn(binariesIn(home.installation).postgres, args, {
+      ...childOptions(home),
+      detached: true,
+      stdio: ['ignore', logFile.fd, logFile.fd],
+    });
+    child.once('exit', (code, signal) => {
+      if (stopping) return;
+      log.error({ code, signal }, 'postgres.exited');
+      // Its children hold the shared memory for a moment after it was killed; it refuses to start until then.
+      setTimeout(() => !stopping && launch(), RELAUNCH_MS);
+    });
+  };
+  launch();
+  await untilReady(connection, () => launches < MAX_LAUNCHES).catch(async (error: unknown) => {
+    stopping = true;
+    child.kill('SIGINT');
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new StartupError(`PostgreSQL did not start (${reason}). Its log is ${join(dataDir, 'postgres.log')}.`, {
+      cause: error,
+    });
+  });
+
+  return {
+    connection,
+    async stop() {
+      stopping = true;
+      if (child.exitCode === null && child.signalCode === null) {
+        const gone = once(child, 'exit');
+        child.kill('SIGINT'); // "fast" shutdown: https://www.postgresql.org/docs/current/server-shutdown.html
+        await gone;
+      }
+      await logFile.close();
+    },
+  };
+}
+
+async function isInitialised(cluster: string): Promise<boolean> {
+  // The version file is written first; global/pg_control among the last. A folder without both is a torn initdb.
+  return Promise.all([access(join(cluster, 'PG_VERSION')), access(join(cluster, '.initialised'))]).then(
+    () => true,
+    () => false,
+  );
+}
+
+async function initialise(home: PostgresHome, cluster: string, password: string): Promise<void> {
+  await rm(cluster, { recursive: true, force: true });
+  const passwordFile = join(home.folder, 'password');
+  const args = ['-D', cluster, '-U', 'postgres', '--pwfile', passwordFile, '-A', 'scram-sha-256', '-E', 'UTF8'];
+  args.push('--locale-provider=builtin', '--builtin-locale=C.UTF-8', '--no-locale', '--no-instructions', '--no-sync');
+  try {
+    await writeFile(passwordFile, `${password}\n`, { mode: 0o600 });
+    if (home.user) await chown(passwordFile, home.user.uid, home.user.gid);
+    await run(binariesIn(home.installation).initdb, args, childOptions(home));
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new StartupError(`PostgreSQL could not create its cluster in ${cluster}: ${reason.trim()}`, { cause: error });
+  } finally {
+    await rm(passwordFile, { force: true });
+  }
+  await run(binariesIn(home.installation).initdb, ['--sync-only', '-D', cluster], childOptions(home));
+  await writeFile(join(cluster, '.initialised'), '');
+}
+
+/** A server that was killed leaves its PostgreSQL running. It holds the cluster, so it has to go first. */
+async function stopOrphan(home: PostgresHome, cluster: string): Promise<void> {
+  const pidFile = await readFile(join(cluster, 'postmaster.pid'), 'utf8').catch(() => undefined);
+  if (pidFile === undefined) return;
+  // Fails when the process is gone already; PostgreSQL then removes the stale file itself.
+  await run(
+    binariesIn(home.installation).pgCtl,
+    ['stop', '-D', cluster, '-m', 'fast', '-w', '-t', '60'],
+    childOptions(home),
+  ).catch(() => {});
+}
+
+async function socketFolder(home: PostgresHome): Promise<string> {
+  const folder = socketPath(home.folder, 'run');
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  if (home.user) await chown(folder, home.user.uid, home.user.gid);
+  return folder;
+}
+
+/** Nothing of our environment goes to PostgreSQL: it would tell secrets to whoever can read /proc. */
+function childOptions(home: PostgresHome) {
+  return { ...home.user, cwd: '/', env: { PATH: '/usr/bin:/bin', TZ: 'UTC', LC_ALL: 'C' } };
+}
+
+async function untilReady(connection: ClientConfig, isHopeful: () => boolean): Promise<void> {
+  const deadline = Date.now() + RECOVERY_MS;
+  for (;;) {
+    try {
+      return await ensureDatabase(connection);
+    } catch (error) {
+      if (Date.now() > deadline || !isHopeful() || !isStarting(error)) throw error;
+      await sleep(10);
+    }
+  }
+}
+
+/** No socket yet, not listening yet, or still replaying the log (57P03). */
+function isStarting(error: unknown): boolean {
+  return (
+    error instanceof Error &&
+    'code' in error &&
+    ['ENOENT', 'ECONNREFUSED', 'ECONNRESET', '57P03'].includes(String(error.code))
+  );
+}
+
+async function ensureDatabase(connection: ClientConfig): Promise<void> {
+  const client = new Client({ ...connection, database: 'postgres' });
+  client.on('error', () => {});
+  await client.connect();
+  try {
+    const { rowCount } = await client.query('select from pg_database where datname = $1', [connection.database]);
+    if (!rowCount) await client.query(`create database ${client.escapeIdentifier(connection.database ?? '')}`);
+  } finally {
+    await client.end();
+  }
+}
