@@ -24,8 +24,9 @@ begin
     raise warning 'project_admin cannot get BYPASSRLS from %: the API key reads tables owned by other roles only as far as their policies allow. Fix: as a superuser, ALTER ROLE project_admin BYPASSRLS', current_user;
   end;
 
-  -- The owner must be able to create default privileges for, and hand objects to, project_admin.
-  if not pg_has_role(current_user, 'project_admin', 'member') then
+  -- Default privileges for project_admin, and handing objects to it, need its rights. Whoever creates a role
+  -- may grant it, but from PostgreSQL 16 on does not have its rights by itself.
+  if not pg_has_role(current_user, 'project_admin', 'usage') then
     execute format('grant project_admin to %I', current_user);
   end if;
 end $$;

@@ -5,6 +5,7 @@ import { buildApp } from './app.ts';
 import { printBanner } from './banner.ts';
 import { loadConfig } from './config.ts';
 
+/** How long requests in flight may take to finish after SIGTERM. */
 const DRAIN_MS = 10_000;
 
 try {
@@ -12,8 +13,7 @@ try {
   const app = await buildApp(config, createLog());
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.once(signal, () => {
-      // Nothing that hangs may keep the process: exit 1 tells that it did.
-      setTimeout(() => process.exit(1), DRAIN_MS + 5_000).unref();
+      setTimeout(() => app.server.closeAllConnections(), DRAIN_MS).unref();
       void app.close();
     });
   }

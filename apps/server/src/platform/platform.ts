@@ -183,15 +183,16 @@ interface ReservedSecrets {
 }
 
 async function ensureReservedSecrets(db: Db, cipher: Cipher, { given }: Config): Promise<ReservedSecrets> {
-  const pair = await makeSigningKey();
+  let made: ReturnType<typeof makeSigningKey> | undefined;
+  const signingKey = () => (made ??= makeSigningKey());
   const values = await ensureSecrets(db, cipher, {
     JWT_SECRET: { given: given.jwtSecret, make: () => randomBytes(32).toString('hex') },
     ROOT_ADMIN_PASSWORD: { given: given.adminPassword, make: () => randomBytes(12).toString('base64url') },
     // The environment only seeds these two: once rotated, an old value must not come back.
     [ACCESS_KEYS.api.secret]: { make: () => given.apiKey ?? makeAccessKey('api') },
     [ACCESS_KEYS.anon.secret]: { make: () => given.anonKey ?? makeAccessKey('anon') },
-    JWT_PRIVATE_KEY: { make: () => pair.privateKey },
-    JWT_PUBLIC_KEY: { make: () => pair.publicKey },
+    JWT_PRIVATE_KEY: { make: async () => (await signingKey()).privateKey },
+    JWT_PUBLIC_KEY: { make: async () => (await signingKey()).publicKey },
     JWT_KEY_ID: { make: () => `kid_${randomBytes(16).toString('hex')}` },
   });
   const get = (key: string) => values[key] ?? '';

@@ -72,8 +72,8 @@ export interface DbOptions {
 
 /** Opens both pools. Nothing is connected before the first statement. */
 export function createDb({ authenticator, system, onError }: DbOptions): Db {
-  const users = new Pool(authenticator).on('error', onError);
-  const owners = new Pool(system).on('error', onError);
+  const users = openPool(authenticator, onError);
+  const owners = openPool(system, onError);
   let epoch = 0;
 
   const once = async (statements: readonly Statement[]) => {
@@ -109,6 +109,16 @@ export function createDb({ authenticator, system, onError }: DbOptions): Db {
       await Promise.all([users.end(), owners.end()]);
     },
   };
+}
+
+/**
+ * The pool listens to its idle clients only. A connection that breaks while it is in use emits an error too,
+ * besides failing its statement, and nobody listening would end the process.
+ */
+function openPool(config: PoolConfig, onError: (error: Error) => void): Pool {
+  const pool = new Pool(config).on('error', onError);
+  pool.on('connect', (client) => client.on('error', () => {}));
+  return pool;
 }
 
 const BEGIN: Statement = { text: 'begin', values: [] };

@@ -63,10 +63,11 @@ export async function createHttpServer(log: Logger): Promise<FastifyInstance> {
 
 /** The official CLI declares JSON on every request, also on those without a body. */
 function acceptEmptyJson(app: FastifyInstance): void {
+  // Fastify's own parser refuses __proto__ and constructor.prototype.
+  const parse = app.getDefaultJsonParser('error', 'error');
   app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
     if (body === '') return done(null, undefined);
-    // Fastify's own parser refuses __proto__ and constructor.prototype.
-    app.getDefaultJsonParser('error', 'error')(request, body.toString(), done);
+    void parse(request, body.toString(), done);
   });
 }
 

@@ -49,7 +49,7 @@ export async function writeReservedSecret(tx: SystemTx, cipher: Cipher, key: str
 export async function ensureSecrets(
   db: Db,
   cipher: Cipher,
-  wanted: Readonly<Record<string, { given?: string | undefined; make: () => string }>>,
+  wanted: Readonly<Record<string, { given?: string | undefined; make: () => string | Promise<string> }>>,
 ): Promise<Record<string, string>> {
   return db.system.tx(async (tx) => {
     await tx.query(sql`select pg_advisory_xact_lock(${SECRETS_LOCK})`);
@@ -59,7 +59,7 @@ export async function ensureSecrets(
     const values: Record<string, string> = {};
     for (const { key, value_ciphertext } of rows) values[key] = decryptOrExplain(cipher, key, value_ciphertext);
     for (const [key, { given, make }] of Object.entries(wanted)) {
-      const value = given ?? values[key] ?? make();
+      const value = given ?? values[key] ?? (await make());
       if (value !== values[key]) await writeReservedSecret(tx, cipher, key, value);
       values[key] = value;
     }
