@@ -1,0 +1,133 @@
+import { randomBytes } from 'node:crypto';
+import { Client } from 'pg';
+import { expect, inject, onTestFinished, test } from 'vitest';
+import { type Claims, createDb, type Db } from '../../src/platform/db/db.ts';
+import { sql } from '../../src/platform/db/sql.ts';
+
+/** The two doors on a database of their own; `max` connections at the users' door. */
+async function openDoors(max = 1): Promise<{ db: Db; owner: Client }> {
+  const postgres = inject('postgres');
+  const name = `doors_${randomBytes(6).toString('hex')}`;
+  const superuser = new Client({ ...postgres, database: 'postgres' });
+  await superuser.connect();
+  await superuser.query(`create database ${name} template template`);
+  await superuser.query(`create role ${name} login noinherit password 'x'`);
+  await superuser.query(`grant anon, authenticated, project_admin to ${name}`);
+  const system = { ...postgres, database: name };
+  const db = createDb({ authenticator: { ...system, user: name, password: 'x', max }, system, onError: () => {} });
+  const owner = new Client(system);
+  await owner.connect();
+  await owner.query(`
+    create table notes (id int primary key, owner uuid, title text);
+    create policy own on notes to authenticated using (owner = (select auth.uid())) with check (true);
+    grant select, insert on notes to anon, authenticated;
+    insert into notes values (1, '00000000-0000-0000-0000-00000000000a', 'of a'), (2, '00000000-0000-0000-0000-00000000000b', 'of b')`);
+  onTestFinished(async () => {
+    await db.close();
+    await owner.end();
+    await superuser.query(`drop database ${name} with (force)`);
+    await superuser.query(`drop role ${name}`);
+    await superuser.end();
+  });
+  return { db, owner };
+}
+
+const user = (letter: 'a' | 'b'): Claims => ({
+  role: 'authenticated',
+  sub: `00000000-0000-0000-0000-00000000000${letter}`,
+});
+const TITLES = { text: 'select title from notes order by id', values: [] };
+
+test.each([
+  { who: 'a', claims: user('a'), sees: [['of a']] },
+  { who: 'b', claims: user('b'), sees: [['of b']] },
+  { who: 'anon', claims: { role: 'anon' } as const, sees: [] },
+  { who: 'admin', claims: { role: 'project_admin' } as const, sees: [['of a'], ['of b']] },
+])('$who sees what the policies allow', async ({ claims, sees }) => {
+  const { db } = await openDoors();
+  expect(await db.as(claims).text(TITLES)).toEqual(sees);
+  expect(await db.as(claims).tx((tx) => tx.query(sql`select title from notes order by id`))).toEqual(
+    sees.map(([title]) => ({ title })),
+  );
+});
+
+test('nothing of one request is left for the next on the same connection', async () => {
+  const { db } = await openDoors();
+  await db.as(user('a')).text(TITLES);
+  expect(await db.as({ role: 'anon' }).text({ text: 'select auth.uid(), current_user', values: [] })).toEqual([
+    [null, 'anon'],
+  ]);
+  await expect(db.as(user('a')).text({ text: 'select 1/0', values: [] })).rejects.toThrow('division by zero');
+  expect(await db.as({ role: 'anon' }).text(TITLES)).toEqual([]);
+  await db.as({ role: 'project_admin' }).tx((tx) => tx.run(`set search_path = nowhere; create temp table leftover ()`));
+  expect(await db.as(user('b')).text(TITLES)).toEqual([['of b']]);
+  await expect(db.as({ role: 'anon' }).text({ text: 'select from leftover', values: [] })).rejects.toThrow(
+    'does not exist',
+  );
+});
+
+test('the login itself may do nothing', async () => {
+  const { db } = await openDoors();
+  const login = db.as({ role: 'none' as 'anon' });
+  await expect(login.text(TITLES)).rejects.toThrow('permission denied for table notes');
+  await expect(db.as({ role: 'postgres' as 'anon' }).text(TITLES)).rejects.toThrow(
+    /permission denied to set role|"postgres"/,
+  );
+});
+
+test('a failed statement of the fast path leaves nothing behind', async () => {
+  const { db } = await openDoors();
+  const insert = (id: string) =>
+    db
+      .as(user('a'))
+      .text({
+        text: `with row as (insert into notes values ($1, auth.uid(), 'new') returning id) select 1 / (id - 7) from row`,
+        values: [id],
+      });
+  await expect(insert('7')).rejects.toThrow('division by zero');
+  expect(await insert('8')).toEqual([['1']]);
+  expect(await db.system.query(sql`select id from notes where id > 2`)).toEqual([{ id: 8 }]);
+});
+
+test('a transaction rolls back when its work throws', async () => {
+  const { db } = await openDoors();
+  const work = db.as({ role: 'project_admin' }).tx(async (tx) => {
+    await tx.query(sql`insert into notes values (3, null, 'gone')`);
+    throw new Error('changed my mind');
+  });
+  await expect(work).rejects.toThrow('changed my mind');
+  expect(await db.system.query(sql`select id from notes where id = 3`)).toEqual([]);
+});
+
+test('statements prepared before a change of the schema work after it', async () => {
+  const { db, owner } = await openDoors();
+  const all = { text: 'select * from notes order by id', values: [] };
+  const byId = { text: 'select title from notes where id = $1', values: ['1'] };
+  await db.as(user('a')).text(all);
+  await db.as(user('a')).text(byId);
+  await owner.query('alter table notes add column more int; alter table notes alter column id type text');
+  expect(await db.as(user('a')).text(all)).toEqual([['1', user('a').sub, 'of a', null]]);
+  db.forgetStatements();
+  expect(await db.as(user('a')).text(byId)).toEqual([['of a']]);
+  await owner.query(
+    'select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid() and datname = current_database()',
+  );
+  await expect.poll(() => db.as(user('a')).text(byId).catch(String)).toEqual([['of a']]);
+});
+
+test('a connection keeps a bounded number of prepared statements', async () => {
+  const { db } = await openDoors();
+  for (let index = 0; index < 500; index++) await db.as(user('a')).text({ text: `select ${index}`, values: [] });
+  const [[count] = []] = await db
+    .as(user('a'))
+    .text({ text: 'select count(*) from pg_prepared_statements', values: [] });
+  expect(Number(count)).toBeLessThanOrEqual(410);
+  expect(Number(count)).toBeGreaterThan(300);
+});
+
+test('a failed Parse does not poison the connection', async () => {
+  const { db } = await openDoors();
+  const broken = { text: 'select nothing from nowhere', values: [] };
+  for (let round = 0; round < 3; round++) await expect(db.as(user('a')).text(broken)).rejects.toThrow('does not exist');
+  expect(await db.as(user('a')).text(TITLES)).toEqual([['of a']]);
+});
