@@ -1,0 +1,1 @@
+export { readAuthConfig } from './config.ts';
