@@ -59,7 +59,10 @@ test('nothing of one request is left for the next on the same connection', async
   ]);
   await expect(db.as(user('a')).text({ text: 'select 1/0', values: [] })).rejects.toThrow('division by zero');
   expect(await db.as({ role: 'anon' }).text(TITLES)).toEqual([]);
-  await db.as({ role: 'project_admin' }).tx((tx) => tx.run(`set search_path = nowhere; create temp table leftover ()`));
+  await db.as({ role: 'project_admin' }).tx(async (tx) => {
+    await tx.run('set search_path = nowhere');
+    await tx.run('create temp table leftover ()');
+  });
   expect(await db.as(user('b')).text(TITLES)).toEqual([['of b']]);
   await expect(db.as({ role: 'anon' }).text({ text: 'select from leftover', values: [] })).rejects.toThrow(
     'does not exist',
@@ -78,12 +81,10 @@ test('the login itself may do nothing', async () => {
 test('a failed statement of the fast path leaves nothing behind', async () => {
   const { db } = await openDoors();
   const insert = (id: string) =>
-    db
-      .as(user('a'))
-      .text({
-        text: `with row as (insert into notes values ($1, auth.uid(), 'new') returning id) select 1 / (id - 7) from row`,
-        values: [id],
-      });
+    db.as(user('a')).text({
+      text: `with row as (insert into notes values ($1, auth.uid(), 'new') returning id) select 1 / (id - 7) from row`,
+      values: [id],
+    });
   await expect(insert('7')).rejects.toThrow('division by zero');
   expect(await insert('8')).toEqual([['1']]);
   expect(await db.system.query(sql`select id from notes where id > 2`)).toEqual([{ id: 8 }]);
@@ -129,5 +130,82 @@ test('a failed Parse does not poison the connection', async () => {
   const { db } = await openDoors();
   const broken = { text: 'select nothing from nowhere', values: [] };
   for (let round = 0; round < 3; round++) await expect(db.as(user('a')).text(broken)).rejects.toThrow('does not exist');
+  expect(await db.as(user('a')).text(TITLES)).toEqual([['of a']]);
+});
+
+const ADMIN: Claims = { role: 'project_admin' };
+
+test('a statement of the caller is read as text, and only as far as the limits allow', async () => {
+  const { db } = await openDoors();
+  await db.as(ADMIN).tx(async (tx) => {
+    const all = 'select n, null as nothing from generate_series(1, 5000) n';
+    const whole = await tx.run(all);
+    expect(whole).toMatchObject({ command: 'SELECT', rowCount: 5000, isComplete: true });
+    expect(whole.fields).toEqual([
+      { name: 'n', dataTypeID: 23 },
+      { name: 'nothing', dataTypeID: 25 },
+    ]);
+    expect(whole.rows[4999]).toEqual(['5000', null]);
+
+    const byRows = await tx.run(all, [], { maxRows: 3, maxBytes: 1e6 });
+    expect(byRows).toMatchObject({ rowCount: null, isComplete: false });
+    expect(byRows.rows).toHaveLength(3);
+    const exactly = await tx.run(all, [], { maxRows: 5000, maxBytes: 1e6 });
+    expect(exactly).toMatchObject({ rowCount: 5000, isComplete: true });
+    const byBytes = await tx.run(`select repeat('x', 100) from generate_series(1, 5000)`, [], {
+      maxRows: 1e6,
+      maxBytes: 1050,
+    });
+    expect(byBytes).toMatchObject({ rowCount: null, isComplete: false });
+    expect(byBytes.rows).toHaveLength(10);
+
+    // What was cut keeps nothing open.
+    await tx.run('create table wide as select n from generate_series(1, 9) n');
+    await tx.run('select * from wide', [], { maxRows: 1, maxBytes: 1e6 });
+    expect(await tx.run('alter table wide add column more int')).toMatchObject({
+      command: 'ALTER TABLE',
+      rowCount: null,
+    });
+  });
+});
+
+test.each([
+  { text: 'insert into notes values (3, null, $1)', values: ['x'], command: 'INSERT', rowCount: 1, rows: [] },
+  { text: 'delete from notes returning id', values: [], command: 'DELETE', rowCount: 2, rows: [['1'], ['2']] },
+  { text: 'create table copy as select 1', values: [], command: 'SELECT', rowCount: 1, rows: [] },
+  { text: '-- nothing', values: [], command: '', rowCount: null, rows: [] },
+  { text: 'select 2 = any ($1::int[])', values: [[1, 2]], rows: [['t']] },
+  { text: 'select $1::text[]', values: [['a "b" \\', null]], rows: [['{"a \\"b\\" \\\\",NULL}']] },
+  { text: 'select $1::jsonb', values: [[1, { a: 2 }]], rows: [['[1, {"a": 2}]']] },
+  { text: 'select $1::jsonb, $2::int, $3::bool', values: [{ a: 1 }, null, true], rows: [['{"a": 1}', null, 't']] },
+])('$text answers as PostgreSQL wrote it', async ({ text, values, ...expected }) => {
+  const { db } = await openDoors();
+  expect(await db.as(ADMIN).tx((tx) => tx.run(text, values))).toMatchObject(expected);
+});
+
+test('a statement that fails leaves the connection usable and the transaction undone', async () => {
+  const { db } = await openDoors();
+  for (const text of ['select 1/0', 'selec', 'copy notes from stdin', 'select $1::int[]']) {
+    await expect(
+      db.as(ADMIN).tx((tx) => tx.run(text, text.includes('$1') ? [['no number']] : [])),
+    ).rejects.toHaveProperty('severity', 'ERROR');
+    expect(await db.as(user('a')).text(TITLES)).toEqual([['of a']]);
+  }
+});
+
+test.each(['users', 'owners'])('a signal ends the statement that is running at the door of the %s', async (door) => {
+  const { db } = await openDoors();
+  const leaving = new AbortController();
+  const work = async (tx: { run(text: string): Promise<unknown> }) => {
+    await tx.run(`select set_config('application_name', 'sleeper', false)`);
+    await tx.run('select pg_sleep(60)');
+  };
+  const asleep = door === 'users' ? db.as(ADMIN).tx(work, {}, leaving.signal) : db.system.tx(work, leaving.signal);
+  const sleepers = sql`select from pg_stat_activity where application_name = 'sleeper' and query like '%pg_sleep%'`;
+  const stopped = expect(asleep).rejects.toHaveProperty('code', '57014');
+  await expect.poll(() => db.system.query(sleepers)).toHaveLength(1);
+  leaving.abort();
+  await stopped;
+  await expect.poll(() => db.system.query(sleepers)).toHaveLength(0);
   expect(await db.as(user('a')).text(TITLES)).toEqual([['of a']]);
 });

@@ -1,5 +1,6 @@
 import type { FastifyPluginAsync } from 'fastify';
 import type { Db } from '#platform/db/db.ts';
+import { sql } from '#platform/db/sql.ts';
 import { AppError } from '#platform/errors.ts';
 
 interface HealthOptions {
@@ -12,7 +13,7 @@ export const health: FastifyPluginAsync<HealthOptions> = async (app, { db, versi
   app.get('/api/health', { logLevel: 'silent' }, async () => {
     try {
       const probe = { text: 'select 1', values: [] };
-      await Promise.all([db.as({ role: 'anon' }).text(probe), db.system.run('select 1')]);
+      await Promise.all([db.as({ role: 'anon' }).text(probe), db.system.query(sql`select 1`)]);
     } catch (cause) {
       throw new AppError('UPSTREAM_FAILURE', 'The database does not answer', { cause });
     }

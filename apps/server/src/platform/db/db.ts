@@ -1,5 +1,6 @@
-import { Pool, type PoolClient, type PoolConfig, type QueryResult, type QueryResultRow } from 'pg';
+import { Client, Pool, type PoolClient, type PoolConfig, type QueryResultRow } from 'pg';
 import { Batch, isStaleStatement, type Statement, type TextRow } from './batch.ts';
+import { RawQuery, type RawResult, type ReadLimits } from './raw-query.ts';
 import { compile, type Sql } from './sql.ts';
 
 /** The roles a request can run as. Each is granted to the authenticator login and to nothing else. */
@@ -18,10 +19,10 @@ interface Tx {
   /** Runs one statement and returns its first row, if any. */
   one<Row extends QueryResultRow>(statement: Sql): Promise<Row | undefined>;
   /**
-   * Runs text as it came, with parameters or as several statements, and returns every result with rows as
-   * arrays of values. Only for SQL that the caller was allowed to write itself (raw SQL, migrations).
+   * Runs one statement as it came and returns its rows as text. Only for SQL that the caller was allowed to
+   * write itself (raw SQL, migrations): the connection is not used again afterwards.
    */
-  run(text: string, values?: readonly unknown[]): Promise<QueryResult<unknown[]>[]>;
+  run(text: string, values?: readonly unknown[], limits?: ReadLimits): Promise<RawResult>;
 }
 
 declare const power: unique symbol;
@@ -43,13 +44,16 @@ export interface UserDoor {
    * come back as text.
    */
   text(statement: Statement, settings?: Settings): Promise<TextRow[]>;
-  /** A transaction of several statements. It commits when `work` returns and rolls back when it throws. */
-  tx<Result>(work: (tx: UserTx) => Promise<Result>, settings?: Settings): Promise<Result>;
+  /**
+   * A transaction of several statements. It commits when `work` returns and rolls back when it throws.
+   * `signal` cancels the statement that is running, which makes it throw.
+   */
+  tx<Result>(work: (tx: UserTx) => Promise<Result>, settings?: Settings, signal?: AbortSignal): Promise<Result>;
 }
 
-export interface SystemDoor extends Omit<SystemTx, typeof power> {
-  /** A transaction of several statements. It commits when `work` returns and rolls back when it throws. */
-  tx<Result>(work: (tx: SystemTx) => Promise<Result>): Promise<Result>;
+export interface SystemDoor extends Omit<SystemTx, typeof power | 'run'> {
+  /** As at the users' door. */
+  tx<Result>(work: (tx: SystemTx) => Promise<Result>, signal?: AbortSignal): Promise<Result>;
 }
 
 /** The two doors to PostgreSQL: one with the rights of the caller, one with those of the platform. */
@@ -76,6 +80,9 @@ export function createDb({ authenticator, system, onError }: DbOptions): Db {
   const owners = openPool(system, onError);
   let epoch = 0;
 
+  const usersLogin = { pool: users, config: authenticator };
+  const ownersLogin = { pool: owners, config: system };
+
   const once = async (statements: readonly Statement[]) => {
     const client = await users.connect();
     return submit(client, statements, epoch, (broken) => client.release(broken));
@@ -92,15 +99,23 @@ export function createDb({ authenticator, system, onError }: DbOptions): Db {
           return (await once(statements))[1] ?? [];
         }
       },
-      tx: (work, settings) =>
-        inTransaction(users, work as (tx: Tx) => ReturnType<typeof work>, (client) =>
-          submit(client, [BEGIN, prologue(claims, settings)], epoch, () => {}),
+      tx: (work, settings, signal) =>
+        inTransaction(
+          usersLogin,
+          work as (tx: Tx) => ReturnType<typeof work>,
+          (client) => submit(client, [BEGIN, prologue(claims, settings)], epoch, () => {}),
+          signal,
         ),
     }),
     system: {
       ...statementsOf(owners),
-      tx: (work) =>
-        inTransaction(owners, work as (tx: Tx) => ReturnType<typeof work>, (client) => client.query('begin')),
+      tx: (work, signal) =>
+        inTransaction(
+          ownersLogin,
+          work as (tx: Tx) => ReturnType<typeof work>,
+          (client) => client.query('begin'),
+          signal,
+        ),
     },
     forgetStatements() {
       epoch++;
@@ -159,7 +174,7 @@ interface Queryable {
   query: Pool['query'];
 }
 
-function statementsOf(target: Queryable, onRun = () => {}): Tx {
+function statementsOf(target: Queryable): Omit<Tx, 'run'> {
   const query = async <Row extends QueryResultRow>(statement: Sql) => {
     const { text, values } = compile(statement);
     return (await target.query<Row>(text, [...values])).rows;
@@ -167,27 +182,53 @@ function statementsOf(target: Queryable, onRun = () => {}): Tx {
   return {
     query,
     one: async <Row extends QueryResultRow>(statement: Sql) => (await query<Row>(statement))[0],
-    async run(text, values) {
-      onRun();
-      // Without parameters the simple protocol is used, which takes several statements.
-      const result = await target.query({ text, rowMode: 'array', ...(values?.length ? { values: [...values] } : {}) });
-      return (Array.isArray(result) ? result : [result]) as QueryResult<unknown[]>[];
-    },
   };
 }
 
+const UNLIMITED: ReadLimits = { maxRows: Number.MAX_SAFE_INTEGER, maxBytes: Number.MAX_SAFE_INTEGER };
+
+function runRaw(
+  client: PoolClient,
+  text: string,
+  values: readonly unknown[] = [],
+  limits = UNLIMITED,
+): Promise<RawResult> {
+  return new Promise((resolve, reject) => {
+    client.query(new RawQuery({ text, values, limits }, (error, result) => (error ? reject(error) : resolve(result))));
+  });
+}
+
+/** A pool and how its connections are made. */
+interface Login {
+  pool: Pool;
+  config: PoolConfig;
+}
+
 async function inTransaction<Result>(
-  pool: Pool,
+  { pool, config }: Login,
   work: (tx: Tx) => Promise<Result>,
   begin: (client: PoolClient) => Promise<unknown>,
+  signal?: AbortSignal,
 ): Promise<Result> {
+  signal?.throwIfAborted();
   const client = await pool.connect();
-  // SQL of the caller's own may leave settings, temporary tables or locks in the session: nobody else gets to see it.
+  // SQL of the caller's own may leave settings, temporary tables or locks in the session, and a cancellation
+  // may still be on its way: nobody else gets this connection then.
   let dirty = false;
   let broken = true;
+  const run: Tx['run'] = (text, values, limits) => {
+    dirty = true;
+    return runRaw(client, text, values, limits);
+  };
+  const cancel = () => {
+    dirty = true;
+    void cancelBackend(config, client);
+  };
+  signal?.addEventListener('abort', cancel, { once: true });
   try {
     await begin(client);
-    const result = await work(statementsOf(client, () => (dirty = true)));
+    const result = await work({ ...statementsOf(client), run });
+    signal?.throwIfAborted();
     await client.query('commit');
     broken = false;
     return result;
@@ -199,6 +240,22 @@ async function inTransaction<Result>(
     );
     throw error;
   } finally {
+    signal?.removeEventListener('abort', cancel);
     client.release(broken || dirty);
+  }
+}
+
+/** Ends the statement that a connection is running. The same login may always do that to itself. */
+async function cancelBackend(config: PoolConfig, client: PoolClient): Promise<void> {
+  const { processID } = client as PoolClient & { processID: number };
+  const other = new Client(config);
+  other.on('error', () => {});
+  try {
+    await other.connect();
+    await other.query('select pg_cancel_backend($1)', [processID]);
+  } catch {
+    // The statement then ends at its own time limit.
+  } finally {
+    await other.end().catch(() => {});
   }
 }
