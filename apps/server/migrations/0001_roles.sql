@@ -1,6 +1,5 @@
--- The roles that requests run as, the schemas of the platform, and who may do what in public.
--- Written to run as a superuser or as an owner with CREATEROLE; what the latter cannot have is
--- raised as a WARNING that names the consequence, and the server repeats it at start.
+-- The roles that requests run as, the schemas of the platform, and who may do what in public. Runs as a
+-- superuser or as an owner with CREATEROLE; what only the former can give is in platform/db/rights.ts.
 
 do $$
 declare
@@ -16,40 +15,11 @@ begin
     end;
   end loop;
 
-  begin
-    if not (select rolbypassrls from pg_roles where rolname = 'project_admin') then
-      alter role project_admin bypassrls;
-    end if;
-  exception when insufficient_privilege then
-    raise warning 'project_admin cannot get BYPASSRLS from %: the API key reads tables owned by other roles only as far as their policies allow. Fix: as a superuser, ALTER ROLE project_admin BYPASSRLS', current_user;
-  end;
-
   -- Default privileges for project_admin, and handing objects to it, need its rights. Whoever creates a role
   -- may grant it, but from PostgreSQL 16 on does not have its rights by itself.
   if not pg_has_role(current_user, 'project_admin', 'usage') then
     execute format('grant project_admin to %I', current_user);
   end if;
-end $$;
-
-do $$
-begin
-  execute format('grant create on database %I to project_admin', current_database());
-  if not has_database_privilege('project_admin', current_database(), 'create') then
-    raise insufficient_privilege;
-  end if;
-exception when insufficient_privilege then
-  raise warning 'project_admin cannot get CREATE on this database from %: the API key cannot create schemas. Fix: as the owner, GRANT CREATE ON DATABASE ... TO project_admin', current_user;
-end $$;
-
-do $$
-begin
-  grant usage on schema public to anon, authenticated;
-  grant usage, create on schema public to project_admin;
-  if not has_schema_privilege('project_admin', 'public', 'create') then
-    raise insufficient_privilege;
-  end if;
-exception when insufficient_privilege then
-  raise warning 'project_admin cannot get CREATE on schema public from %: no table can be created through the API. Fix: as its owner, GRANT USAGE, CREATE ON SCHEMA public TO project_admin', current_user;
 end $$;
 
 create schema if not exists auth;

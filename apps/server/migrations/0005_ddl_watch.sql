@@ -1,6 +1,6 @@
 -- Tables in public are born with row level security, and every DDL, from whatever surface, tells the
--- servers to reload what they know of the schema. Event triggers need a superuser; without one the
--- platform's own surfaces call system.enable_rls_on_new_tables() themselves.
+-- servers to reload what they know of the schema. Event triggers need a superuser; where there are none,
+-- the platform's own surfaces end each change with system.enable_rls_on_new_tables().
 
 create function system.reload_postgrest_schema() returns void language sql as $$
   select pg_notify('pgrst', 'reload schema')
@@ -29,10 +29,36 @@ begin
   perform pg_notify('pgrst', 'reload schema');
 end $$;
 
-do $$
+create function system.on_drop_owned() returns event_trigger language plpgsql
+set search_path = pg_catalog, pg_temp as $$
 begin
-  create event trigger insforge_on_ddl_end on ddl_command_end execute function system.on_ddl_end();
-  create event trigger insforge_on_drop on sql_drop execute function system.on_drop();
-exception when insufficient_privilege then
-  raise warning 'event triggers need a superuser, and % is none: row level security is switched on only for tables made through this server, and a schema changed by other tools is noticed only after NOTIFY pgrst, ''reload schema''. Fix: run the first start once as a superuser', current_user;
+  if current_user = 'project_admin' then
+    raise insufficient_privilege using
+      message = 'DROP OWNED would take the rights that the platform gave to project_admin with it',
+      hint = 'Drop the objects one by one, or their schema.';
+  end if;
+end $$;
+
+-- Does nothing where the event trigger has done it already. A table is new when its row for the column
+-- ctid, which nothing ever changes, was written by this transaction or after it began.
+create function system.enable_rls_on_new_tables() returns void language plpgsql security definer
+set search_path = pg_catalog, pg_temp as $$
+declare
+  began xid := pg_current_xact_id_if_assigned()::xid;
+  created record;
+begin
+  if began is null
+    or exists (select from pg_event_trigger where evtname = 'insforge_on_ddl_end' and evtenabled in ('O', 'A'))
+    or not coalesce((select auto_enable_rls from system.database_config), true)
+  then
+    return;
+  end if;
+  for created in
+    select c.oid from pg_class c
+    join pg_attribute a on a.attrelid = c.oid and a.attnum = -1
+    where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') and not c.relrowsecurity
+      and age(a.xmin) <= age(began)
+  loop
+    execute format('alter table %s enable row level security', created.oid::regclass);
+  end loop;
 end $$;

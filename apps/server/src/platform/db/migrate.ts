@@ -1,6 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import type { Client } from 'pg';
 import { StartupError } from '#platform/errors.ts';
+import { ensureRights } from './rights.ts';
 
 const FOLDER = new URL('../../../migrations/', import.meta.url);
 
@@ -10,16 +11,12 @@ const MIGRATION_LOCK = 7_130_001;
 /**
  * Brings the platform's schemas up to date: every file of `migrations/` that the ledger does not list, in
  * order, one transaction each. An advisory lock makes servers that start together take turns.
- * @returns the warnings that the files raised: rights that this login does not have, and what follows
+ * @returns what this login cannot do, and what follows
  * @throws StartupError when the database is newer than this program
  */
 export async function migrate(client: Client): Promise<string[]> {
   const names = (await readdir(FOLDER)).filter((file) => file.endsWith('.sql')).sort();
-  const warnings: string[] = [];
-  client.on('notice', (notice) => {
-    if (notice.severity === 'WARNING' && notice.message) warnings.push(notice.message);
-  });
-  await inTurn(client, async () => {
+  return inTurn(client, async () => {
     const applied = await readLedger(client);
     const files = names.map((file) => file.slice(0, -'.sql'.length));
     const unknown = [...applied].find((name) => !files.includes(name));
@@ -29,8 +26,8 @@ export async function migrate(client: Client): Promise<string[]> {
       );
     }
     for (const name of files) if (!applied.has(name)) await apply(client, name);
+    return ensureRights(client);
   });
-  return warnings;
 }
 
 /** Servers that start together on one database take turns. */
