@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { FastifyInstance, InjectOptions } from 'fastify';
 import { SignJWT } from 'jose';
 import { Client, type QueryResultRow } from 'pg';
-import { pino } from 'pino';
+import { type Logger, pino } from 'pino';
 import { inject, onTestFinished } from 'vitest';
 import { buildApp } from '../src/app.ts';
 import { SECRETS, testConfig } from './config.ts';
@@ -41,6 +41,7 @@ export interface TestClient {
 
 export interface TestApp {
   app: FastifyInstance;
+  database: string;
   as(who: Who): TestClient;
   /** A user of this app, by nickname. The row in auth.users is made too, so foreign keys to it hold. */
   user(nickname: string): Promise<TestUser>;
@@ -56,25 +57,34 @@ export { SECRETS };
 
 const jwtKey = new TextEncoder().encode(SECRETS.JWT_SECRET);
 
+interface Options {
+  /** Shares the database of an app that is running, as replicas do. */
+  beside?: TestApp;
+  log?: Logger;
+}
+
 /**
  * Builds the whole server on a database of its own, a clone of the migrated template. Everything is gone
  * when the test has finished.
  */
-export async function startApp(environment: Record<string, string> = {}): Promise<TestApp> {
+export async function startApp(
+  environment: Record<string, string> = {},
+  { beside, log = pino({ level: process.env.TEST_LOG ?? 'silent' }) }: Options = {},
+): Promise<TestApp> {
   const postgres = inject('postgres');
-  const database = `test_${randomUUID().replaceAll('-', '')}`;
+  const database = beside?.database ?? `test_${randomUUID().replaceAll('-', '')}`;
   const admin = new Client({ ...postgres, database: 'postgres' });
   await admin.connect();
-  await admin.query(`create database ${database} template template`);
+  if (!beside) await admin.query(`create database ${database} template template`);
   const dataDir = await mkdtemp(join(tmpdir(), 'insforge-app-'));
   const config = testConfig(postgres, database, dataDir, environment);
-  const app = await buildApp(config, pino({ level: process.env.TEST_LOG ?? 'silent' }));
+  const app = await buildApp(config, log);
   const owner = new Client({ ...postgres, database });
   await owner.connect();
   onTestFinished(async () => {
     await app.close();
     await owner.end();
-    await admin.query(`drop database ${database} with (force)`);
+    if (!beside) await admin.query(`drop database ${database} with (force)`);
     await admin.end();
     await rm(dataDir, { recursive: true, force: true });
   });
@@ -95,6 +105,7 @@ export async function startApp(environment: Record<string, string> = {}): Promis
 
   return {
     app,
+    database,
     token,
     as: (who) => clientOf(app, () => credential(who)),
     async user(nickname) {

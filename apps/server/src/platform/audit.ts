@@ -1,6 +1,7 @@
 import type { FastifyRequest } from 'fastify';
 import type { Db, SystemTx } from './db/db.ts';
 import { sql } from './db/sql.ts';
+import { addressOf } from './http/caller.ts';
 
 /** One thing that an admin did. `action` and `module` are UPPER_SNAKE; `details` have camelCase keys. */
 export interface AuditEntry {
@@ -17,5 +18,5 @@ export async function audit(
 ): Promise<void> {
   await tx.query(sql`
     insert into system.audit_logs (actor, action, module, details, ip_address)
-    values (${request.caller.actor}, ${action}, ${module}, ${JSON.stringify(details)}::jsonb, ${request.ip})`);
+    values (${request.caller.actor}, ${action}, ${module}, ${JSON.stringify(details)}::jsonb, ${addressOf(request)})`);
 }

@@ -1,4 +1,4 @@
-import { type Logger, pino } from 'pino';
+import { type DestinationStream, type Logger, pino } from 'pino';
 
 export type { Logger };
 
@@ -6,7 +6,7 @@ export type { Logger };
  * The log of one server: JSON lines on stderr, so that stdout stays free for what the program says to its
  * user. Credentials are cut out wherever a request or an error is logged.
  */
-export function createLog(level: 'silent' | 'info' = 'info'): Logger {
+export function createLog(level: 'silent' | 'info' = 'info', destination?: DestinationStream): Logger {
   return pino(
     {
       level,
@@ -15,7 +15,7 @@ export function createLog(level: 'silent' | 'info' = 'info'): Logger {
         req: (request: { method: string; url: string }) => ({ method: request.method, url: withoutQuery(request.url) }),
       },
     },
-    pino.destination({ dest: 2, sync: false }),
+    destination ?? pino.destination({ dest: 2, sync: false }),
   );
 }
 

@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import type { FastifyRequest, onRequestAsyncHookHandler, onRequestHookHandler } from 'fastify';
 import type { Claims } from '#platform/db/db.ts';
 import { AppError } from '#platform/errors.ts';
@@ -89,6 +90,12 @@ export function bearerOf(request: FastifyRequest): string | undefined {
   const header = request.headers.authorization;
   if (!header || header.length < 8 || header.slice(0, 7).toLowerCase() !== 'bearer ') return undefined;
   return header.slice(7).trim() || undefined;
+}
+
+/** The address of the client for an `inet` column; a proxy may have named one that is none. */
+export function addressOf(request: FastifyRequest): string | null {
+  const address = request.ip.replace(/%.*$/, '');
+  return isIP(address) ? address : null;
 }
 
 async function byApiKey(keys: AccessKeys, presented: string): Promise<Caller> {

@@ -74,5 +74,7 @@ function acceptEmptyJson(app: FastifyInstance): void {
 function renderError(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const appError = toAppError(error);
   if (appError.status >= 500) request.log.error({ err: appError.cause ?? appError, req: request }, 'request.failed');
+  const waitFor = appError.details?.retryAfterSeconds;
+  if (typeof waitFor === 'number') reply.header('retry-after', waitFor);
   return reply.status(appError.status).send(toErrorBody(appError));
 }

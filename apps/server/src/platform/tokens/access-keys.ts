@@ -7,8 +7,8 @@ import { readSecrets, writeReservedSecret } from '#platform/secrets/secrets.ts';
 
 /** The two opaque keys: one for admins' programs, one that names an app without a user. */
 export const ACCESS_KEYS = {
-  api: { secret: 'API_KEY', prefix: 'ik_', graceHours: { default: 24, max: 168 } },
-  anon: { secret: 'ANON_KEY', prefix: 'anon_', graceHours: { default: 168, max: 720 } },
+  api: { secret: 'API_KEY', prefix: 'ik_' },
+  anon: { secret: 'ANON_KEY', prefix: 'anon_' },
 } as const;
 
 export type AccessKeyKind = keyof typeof ACCESS_KEYS;
@@ -34,6 +34,8 @@ interface KnownKey {
 }
 
 const CHANNEL = 'insforge_access_keys';
+/** Any constant works, as long as every server of this kind uses the same. */
+const ROTATION_LOCK = 7_130_003;
 /** A missed notification must not keep a revoked key alive for longer than this. */
 const MAX_AGE_MS = 60_000;
 /** A wrong key makes the server look whether it is a new one, but not more often than this. */
@@ -46,8 +48,10 @@ export function createAccessKeys(db: Db, cipher: Cipher, listener: Listener): Ac
   const known: Record<AccessKeyKind, KnownKey[]> = { api: [], anon: [] };
   let loadedAt = 0;
   let loading: Promise<void> | undefined;
+  let announcements = 0;
 
   const load = async () => {
+    const heard = announcements;
     const secrets = await readSecrets(db.system, cipher, [ACCESS_KEYS.api.secret, ACCESS_KEYS.anon.secret]);
     for (const kind of ['api', 'anon'] as const) {
       const { secret } = ACCESS_KEYS[kind];
@@ -56,18 +60,22 @@ export function createAccessKeys(db: Db, cipher: Cipher, listener: Listener): Ac
         .sort((a, b) => a.key.length - b.key.length)
         .map(({ value, expiresAt }) => ({ value, hash: hash(value), expiresAt: expiresAt?.getTime() ?? Infinity }));
     }
-    loadedAt = Date.now();
+    // What was rotated while this was being read may be missing.
+    loadedAt = heard === announcements ? Date.now() : 0;
   };
-  const reload = () => {
+  const reload = async (): Promise<void> => {
     loading ??= load().finally(() => (loading = undefined));
-    return loading;
+    await loading;
+    if (loadedAt === 0) await reload();
+  };
+  const forget = () => {
+    announcements++;
+    loadedAt = 0;
   };
   const matches = (kind: AccessKeyKind, presented: Buffer) =>
     known[kind].filter((key) => key.expiresAt > Date.now() && timingSafeEqual(key.hash, presented)).length > 0;
 
-  listener.on(CHANNEL, () => {
-    loadedAt = 0;
-  });
+  listener.on(CHANNEL, forget);
 
   return {
     async verify(kind, presented) {
@@ -91,6 +99,8 @@ export function createAccessKeys(db: Db, cipher: Cipher, listener: Listener): Ac
       const key = makeAccessKey(kind);
       const oldKeyExpiresAt = new Date(Date.now() + graceHours * 3_600_000);
       await db.system.tx(async (tx) => {
+        // Of two rotations at once, the second must see, and keep alive, the key that the first one made.
+        await tx.query(sql`select pg_advisory_xact_lock(${ROTATION_LOCK})`);
         await tx.query(sql`
           update system.secrets
           set key = ${`${secret}_OLD_${Date.now()}`}, expires_at = ${oldKeyExpiresAt}, is_active = ${graceHours > 0}
@@ -98,6 +108,7 @@ export function createAccessKeys(db: Db, cipher: Cipher, listener: Listener): Ac
         await writeReservedSecret(tx, cipher, secret, key);
         await tx.query(sql`select pg_notify(${CHANNEL}, ${kind})`);
       });
+      forget();
       await reload();
       return { key, oldKeyExpiresAt };
     },

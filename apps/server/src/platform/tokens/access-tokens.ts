@@ -7,13 +7,18 @@ import { AppError } from '#platform/errors.ts';
 export const ACCESS_TOKEN_SECONDS = 15 * 60;
 
 export interface AccessTokens {
-  /** Signs an access token for the claims, valid for 15 minutes. */
-  sign(claims: Claims & { sub: string }): Promise<string>;
+  /** Signs an access token for the claims, valid for 15 minutes. `sessionId` is the session it came from. */
+  sign(claims: Claims & { sub: string }, sessionId?: string): Promise<string>;
   /**
    * Checks a token and returns who it speaks for. Verified tokens are remembered until they expire.
    * @throws AppError AUTH_UNAUTHORIZED for anything that is not a valid, unexpired access token
    */
   verify(token: string): VerifiedToken | Promise<VerifiedToken>;
+  /**
+   * The session that a token of ours came from, also where the token has expired: whoever leaves may be late.
+   * Undefined for every other token. It says which session to end, never who is calling.
+   */
+  sessionOf(token: string): Promise<string | undefined>;
   /** The public key set that others verify our tokens with. */
   readonly jwks: { keys: JWK[] };
 }
@@ -69,8 +74,8 @@ export async function createAccessTokens(keys: {
 
   return {
     jwks,
-    sign: (claims) =>
-      new SignJWT({ ...claims })
+    sign: (claims, sessionId) =>
+      new SignJWT({ ...claims, sid: sessionId })
         .setProtectedHeader({ alg: 'RS256', kid: keys.keyId, typ: 'JWT' })
         .setIssuedAt()
         .setExpirationTime(`${ACCESS_TOKEN_SECONDS}s`)
@@ -82,12 +87,18 @@ export async function createAccessTokens(keys: {
       remembered.delete(token);
       throw invalidToken();
     },
+    async sessionOf(token) {
+      const options = { algorithms: ['RS256'], clockTolerance: Number.MAX_SAFE_INTEGER };
+      const { payload } = await jwtVerify(token, publicKey, options).catch(() => ({ payload: { sid: undefined } }));
+      return typeof payload.sid === 'string' ? payload.sid : undefined;
+    },
   };
 }
 
 function toVerifiedToken(payload: JWTPayload): VerifiedToken {
-  // Refresh tokens are signed with the same shared secret; they must never pass for access tokens.
-  if (payload.type === 'refresh' || !payload.sub) throw invalidToken();
+  // Refresh tokens, and whatever else this server signs for one purpose, share the secret of access tokens.
+  const isSpecial = payload.type === 'refresh' || (payload.iss === 'insforge' && payload.type !== undefined);
+  if (isSpecial || typeof payload.sub !== 'string' || payload.sub === '') throw invalidToken();
   const role = payload.role ?? 'authenticated';
   if (typeof role !== 'string' || !ROLES.has(role)) {
     throw new AppError('AUTH_UNAUTHORIZED', `Tokens of the role ${JSON.stringify(role)} are not accepted`, {
