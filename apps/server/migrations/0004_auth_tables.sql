@@ -68,6 +68,8 @@ create table auth.sessions (
   created_at timestamptz not null default now(),
   user_agent text,
   ip_address inet,
+  -- Admins only: a mark of the password that opened the session, so that changing the password ends it.
+  password_mark text,
   check ((kind = 'user') = (user_id is not null))
 );
 create index on auth.sessions (user_id);
@@ -80,4 +82,5 @@ create table auth.login_failures (
   failures integer not null,
   window_ends_at timestamptz not null
 );
+create index on auth.login_failures (window_ends_at);
 revoke select on auth.login_failures from project_admin;

@@ -1,5 +1,7 @@
 import type { FastifyInstance } from 'fastify';
+import { auth } from '#features/auth/index.ts';
 import { health } from '#features/health/index.ts';
+import { secrets } from '#features/secrets/index.ts';
 import { createHttpServer } from '#platform/http/server.ts';
 import type { Logger } from '#platform/log.ts';
 import { openPlatform } from '#platform/platform.ts';
@@ -13,6 +15,8 @@ export async function buildApp(config: Config, log: Logger): Promise<FastifyInst
   const { db, listener } = platform;
 
   await app.register(health, { db, version: config.version });
+  await app.register(auth, { platform, adminUsername: config.adminUsername });
+  await app.register(secrets, { platform, dataDir: config.dataDir });
 
   await listener.start();
   await app.ready();

@@ -84,7 +84,7 @@ export const SessionReplySchema = z.object({
 export const RefreshSchema = z
   .object({ refreshToken: z.string().optional(), refresh_token: z.string().optional() })
   .nullish()
-  .transform((body) => body?.refreshToken || body?.refresh_token);
+  .transform((body) => ({ refreshToken: body?.refreshToken || body?.refresh_token }));
 
 export const DoneSchema = z.object({ success: z.literal(true), message: z.string() });
 

@@ -1,1 +1,61 @@
+import type { FastifyPluginAsync } from 'fastify';
+import type { Platform } from '#platform/platform.ts';
+import { createRootAdmin } from './admin.ts';
+import { createRefreshTokens } from './refresh-tokens.ts';
+import { adminSessionRoutes, currentAdminRoutes } from './routes/admin.ts';
+import { configRoutes, publicConfigRoutes } from './routes/config.ts';
+import { jwksRoutes } from './routes/jwks.ts';
+import { currentUserRoutes, publicProfileRoutes } from './routes/profiles.ts';
+import { sessionRoutes, signUpRoutes } from './routes/sessions.ts';
+import { userRoutes } from './routes/users.ts';
+import { createThrottle } from './throttle.ts';
+
 export { readAuthConfig } from './config.ts';
+
+interface AuthOptions {
+  platform: Pick<Platform, 'db' | 'keys' | 'tokens' | 'guards' | 'jwtSecret' | 'adminPassword'>;
+  adminUsername: string;
+}
+
+/** Nothing here needs more, and most of it is open to everybody. */
+const MAX_BODY_BYTES = 1024 * 1024;
+
+/** Users, their sessions and profiles, the admin's session, and the settings of sign-in. */
+export const auth: FastifyPluginAsync<AuthOptions> = async (app, { platform, adminUsername }) => {
+  const { db, keys, tokens, guards, jwtSecret, adminPassword } = platform;
+  const parts = { db, tokens, refreshTokens: createRefreshTokens(jwtSecret), throttle: createThrottle(db.system) };
+  const rootAdmin = createRootAdmin({ username: adminUsername, password: adminPassword, jwtSecret });
+
+  app.addHook('onRoute', (route) => {
+    route.bodyLimit = MAX_BODY_BYTES;
+  });
+  app.addHook('onRequest', async (_request, reply) => {
+    // Most answers carry tokens or personal data.
+    reply.header('cache-control', 'no-store');
+  });
+
+  await app.register(async (everybody) => {
+    await everybody.register(sessionRoutes, parts);
+    await everybody.register(adminSessionRoutes, { auth: parts, rootAdmin });
+    await everybody.register(publicConfigRoutes, { db });
+    await everybody.register(publicProfileRoutes, { db });
+    await everybody.register(jwksRoutes, { tokens });
+  });
+  await app.register(async (keyHolders) => {
+    keyHolders.addHook('onRequest', guards.requireUser);
+    await keyHolders.register(signUpRoutes, parts);
+  });
+  await app.register(async (signedIn) => {
+    signedIn.addHook('onRequest', guards.requireToken);
+    await signedIn.register(currentUserRoutes, { db });
+    await signedIn.register(async (signedInAdmins) => {
+      signedInAdmins.addHook('onRequest', guards.requireAdmin);
+      await signedInAdmins.register(currentAdminRoutes);
+    });
+  });
+  await app.register(async (admins) => {
+    admins.addHook('onRequest', guards.requireAdmin);
+    await admins.register(userRoutes, { db, keys });
+    await admins.register(configRoutes, { db });
+  });
+};

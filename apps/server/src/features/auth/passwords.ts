@@ -1,0 +1,56 @@
+import type { AuthConfig } from '@insforge/contract/auth.ts';
+import { hash, verify } from '@node-rs/argon2';
+import { verify as verifyBcrypt } from '@node-rs/bcrypt';
+import { AppError } from '#platform/errors.ts';
+
+/** https://cheatsheetseries.owasp.org/cheatsheets/Password_Storage_Cheat_Sheet.html#argon2id */
+const ARGON2ID = { memoryCost: 19_456, timeCost: 2, parallelism: 1 };
+const CURRENT_PREFIX = '$argon2id$v=19$m=19456,t=2,p=1$';
+/** What is checked where there is no password, so that it takes as long. Nothing is known to match it. */
+const NO_PASSWORD = `${CURRENT_PREFIX}AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA`;
+
+/** Imported hashes. A cost above 16 takes seconds to check and would block the threads that all requests share. */
+const BCRYPT = /^\$2[aby]\$(?:0[4-9]|1[0-6])\$/;
+
+/** Hashes a password with argon2id, off the main thread. */
+export function hashPassword(password: string): Promise<string> {
+  return hash(password, ARGON2ID);
+}
+
+/** True when the password matches its hash. Without a hash it takes as long and is false. */
+export async function isPasswordOf(hashed: string | null | undefined, password: string): Promise<boolean> {
+  if (hashed && BCRYPT.test(hashed)) return verifyBcrypt(password, hashed);
+  const usable = hashed?.startsWith('$argon2') ? hashed : NO_PASSWORD;
+  const matches = await verify(usable, password);
+  return matches && usable !== NO_PASSWORD;
+}
+
+/** True for hashes that were made elsewhere or with weaker parameters than today's. */
+export function isOutdated(hashed: string): boolean {
+  return !hashed.startsWith(CURRENT_PREFIX);
+}
+
+type Rules = Pick<
+  AuthConfig,
+  'passwordMinLength' | 'requireNumber' | 'requireLowercase' | 'requireUppercase' | 'requireSpecialChar'
+>;
+
+const REQUIRED = [
+  { setting: 'requireNumber', pattern: /\d/, what: 'a number' },
+  { setting: 'requireLowercase', pattern: /\p{Ll}/u, what: 'a lowercase letter' },
+  { setting: 'requireUppercase', pattern: /\p{Lu}/u, what: 'an uppercase letter' },
+  { setting: 'requireSpecialChar', pattern: /[^\p{L}\p{N}\s]/u, what: 'a special character' },
+] as const;
+
+/** @throws AppError INVALID_INPUT that names everything the password lacks */
+export function checkPasswordRules(rules: Rules, password: string): void {
+  const lacking: string[] = REQUIRED.filter(({ setting, pattern }) => rules[setting] && !pattern.test(password)).map(
+    ({ what }) => what,
+  );
+  const { passwordMinLength } = rules;
+  if ([...password].length < passwordMinLength) lacking.unshift(`at least ${passwordMinLength} characters`);
+  if (lacking.length === 0) return;
+  throw new AppError('INVALID_INPUT', `password: must have ${lacking.join(' and ')}`, {
+    nextActions: 'Choose another password; GET /api/auth/public-config lists the rules.',
+  });
+}

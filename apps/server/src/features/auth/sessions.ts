@@ -1,0 +1,100 @@
+import { randomBytes } from 'node:crypto';
+import type { SystemTx } from '#platform/db/db.ts';
+import { sql } from '#platform/db/sql.ts';
+import { AppError } from '#platform/errors.ts';
+
+/** Users of the apps and admins of the server have sessions of their own that never stand in for each other. */
+export type Realm = 'user' | 'admin';
+
+export const SESSION_SECONDS = 7 * 24 * 3600;
+/** How long the token before the current one still works, for clients that refresh twice at a time. */
+const GRACE_SECONDS = 10;
+const SWEPT_AT_A_TIME = 50;
+
+/** One signed-in device. */
+export interface Session {
+  id: string;
+  realm: Realm;
+  subject: string;
+  csrfNonce: string;
+  /** How often it was refreshed. */
+  generation: number;
+  /** When that was, in seconds since the epoch. */
+  rotatedAt: number;
+}
+
+/** What a refresh token says of its session: the state in which the token was made. */
+export type PresentedSession = Omit<Session, 'rotatedAt'>;
+
+/** Where a session is opened from. */
+export interface Device {
+  userAgent: string | undefined;
+  address: string | null;
+}
+
+const SESSION = sql`
+  id, kind as realm, subject, csrf_nonce as "csrfNonce", generation,
+  floor(extract(epoch from rotated_at))::float8 as "rotatedAt"`;
+
+const LIFETIME = sql`make_interval(secs => ${SESSION_SECONDS})`;
+
+/** Opens a session, and sweeps some that have expired. */
+export async function openSession(
+  tx: Pick<SystemTx, 'one'>,
+  owner: { realm: Realm; subject: string; passwordMark?: string },
+  { userAgent, address }: Device,
+): Promise<Session> {
+  const { realm, subject, passwordMark = null } = owner;
+  const session = await tx.one<Session>(sql`
+    with expired as (
+      select id from auth.sessions where expires_at <= now() limit ${SWEPT_AT_A_TIME} for update skip locked
+    ), swept as (
+      delete from auth.sessions using expired where sessions.id = expired.id
+    )
+    insert into auth.sessions (kind, subject, user_id, csrf_nonce, expires_at, user_agent, ip_address, password_mark)
+    values (${realm}, ${subject}, ${realm === 'user' ? subject : null}, ${randomBytes(32).toString('base64url')},
+      now() + ${LIFETIME}, ${userAgent?.slice(0, 500)}, ${address}, ${passwordMark})
+    returning ${SESSION}`);
+  if (!session) throw new Error('the session was not stored');
+  return session;
+}
+
+/**
+ * Exchanges a refresh token for the next state of its session. A token works once; within the grace its
+ * second use leads to the same state, so that nobody loses who refreshes in two tabs. A later use means
+ * that the token is in two hands, and ends the session for both.
+ * @throws AppError AUTH_UNAUTHORIZED
+ */
+export async function rotateSession(
+  tx: Pick<SystemTx, 'one' | 'query'>,
+  { id, realm, subject, generation }: PresentedSession,
+  passwordMark: string | null = null,
+): Promise<Session> {
+  const alive = sql`
+    id = ${id} and kind = ${realm} and subject = ${subject} and expires_at > now()
+    and password_mark is not distinct from ${passwordMark}`;
+  // Of several at once, one finds the generation; the others wait for its row and then do not.
+  const rotated = await tx.one<Session>(sql`
+    update auth.sessions set generation = generation + 1, rotated_at = now(), expires_at = now() + ${LIFETIME}
+    where ${alive} and generation = ${generation} returning ${SESSION}`);
+  if (rotated) return rotated;
+  const successor = await tx.one<Session>(sql`
+    select ${SESSION} from auth.sessions
+    where ${alive} and generation = ${generation}::bigint + 1
+      and rotated_at > now() - make_interval(secs => ${GRACE_SECONDS})`);
+  if (successor) return successor;
+  await tx.query(sql`delete from auth.sessions where id = ${id} and generation > ${generation}`);
+  throw endedSession();
+}
+
+/** Ends a session of the realm; one that has ended already is no error. */
+export async function endSession(tx: Pick<SystemTx, 'query'>, realm: Realm, id: string): Promise<void> {
+  await tx.query(sql`delete from auth.sessions where id = ${id} and kind = ${realm}`);
+}
+
+/** The answer to every refresh token that is no good, whatever the reason. */
+export function endedSession(): AppError {
+  return new AppError('AUTH_UNAUTHORIZED', 'The session has ended', {
+    nextActions: 'Sign in again with POST /api/auth/sessions (admins: POST /api/auth/admin/sessions).',
+  });
+}

@@ -1,0 +1,91 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { SignIn, User } from '@insforge/contract/auth.ts';
+import type { Db } from '#platform/db/db.ts';
+import { AppError } from '#platform/errors.ts';
+import type { AccessTokens } from '#platform/tokens/access-tokens.ts';
+import { readConfig } from './config.ts';
+import { hashPassword, isOutdated, isPasswordOf } from './passwords.ts';
+import type { RefreshTokens } from './refresh-tokens.ts';
+import { type Device, openSession, type PresentedSession, rotateSession, type Session } from './sessions.ts';
+import type { Throttle } from './throttle.ts';
+import { findByEmail, readUser, replacePassword, USER_WRITER } from './users.ts';
+
+/** What the functions that deal in sessions stand on. */
+export interface Auth {
+  db: Db;
+  tokens: AccessTokens;
+  refreshTokens: RefreshTokens;
+  throttle: Throttle;
+}
+
+/** What a client holds of its session. Web clients get the refresh token as a cookie. */
+export interface SessionTokens {
+  accessToken: string;
+  refreshToken: string;
+  csrfToken: string;
+}
+
+export type UserSession = SessionTokens & { user: User };
+
+/** Checks address and password and opens a session. @throws AppError AUTH_UNAUTHORIZED, FORBIDDEN, TOO_MANY_REQUESTS */
+export async function signIn(auth: Auth, { email, password }: SignIn, device: Device): Promise<UserSession> {
+  const { db } = auth;
+  const startedAt = performance.now();
+  const found = await auth.throttle.attempt(`user:${email}`, async () => {
+    const candidate = await findByEmail(db.system, email);
+    return (await isPasswordOf(candidate?.password, password)) ? candidate : undefined;
+  });
+  if (!found) {
+    await delay(startedAt + WRONG_PASSWORD_MS - performance.now());
+    throw new AppError('AUTH_UNAUTHORIZED', 'Wrong email address or password', {
+      nextActions: 'Check both. New users register with POST /api/auth/users.',
+    });
+  }
+  const { user, password: hashed } = found;
+  if (hashed && isOutdated(hashed)) {
+    const better = await hashPassword(password);
+    await db.as(USER_WRITER).tx((tx) => replacePassword(tx, user.id, hashed, better));
+  }
+  const { requireEmailVerification } = await readConfig(db.system);
+  if (requireEmailVerification && !user.emailVerified) {
+    throw new AppError('FORBIDDEN', 'The address must be verified before signing in', {
+      nextActions:
+        'Open the verification mail. An admin can create verified users, or turn requireEmailVerification off.',
+    });
+  }
+  return startUserSession(auth, user, device);
+}
+
+/**
+ * An unknown address costs as much work as a known one, but an imported bcrypt hash costs more than one of
+ * ours. No refusal is faster than this, so that the difference does not show.
+ */
+const WRONG_PASSWORD_MS = 250;
+
+/** Opens a session for a user who has proved who they are. */
+export async function startUserSession(auth: Auth, user: User, device: Device): Promise<UserSession> {
+  const session = await openSession(auth.db.system, { realm: 'user', subject: user.id }, device);
+  return { user, ...(await issueTokens(auth, session, user.email)) };
+}
+
+/** Exchanges a refresh token of a user for new tokens. @throws AppError AUTH_UNAUTHORIZED */
+export async function refreshUserSession(auth: Auth, presented: PresentedSession): Promise<UserSession> {
+  const session = await rotateSession(auth.db.system, presented);
+  const user = await readUser(auth.db.system, session.subject);
+  return { user, ...(await issueTokens(auth, session, user.email)) };
+}
+
+/** Signs the tokens of a session as it stands. */
+export async function issueTokens(
+  { tokens, refreshTokens }: Auth,
+  session: Session,
+  email?: string,
+): Promise<SessionTokens> {
+  const role = session.realm === 'admin' ? 'project_admin' : 'authenticated';
+  const claims = { sub: session.subject, ...(email === undefined ? {} : { email }), role } as const;
+  return {
+    accessToken: await tokens.sign(claims, session.id),
+    refreshToken: await refreshTokens.sign(session),
+    csrfToken: refreshTokens.csrfToken(session),
+  };
+}
