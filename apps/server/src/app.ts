@@ -1,7 +1,9 @@
 import type { FastifyInstance } from 'fastify';
 import { auth } from '#features/auth/index.ts';
 import { health } from '#features/health/index.ts';
+import { schema } from '#features/schema/index.ts';
 import { secrets } from '#features/secrets/index.ts';
+import { openStorage } from '#features/storage/index.ts';
 import { createHttpServer } from '#platform/http/server.ts';
 import type { Logger } from '#platform/log.ts';
 import { openPlatform } from '#platform/platform.ts';
@@ -13,10 +15,14 @@ export async function buildApp(config: Config, log: Logger): Promise<FastifyInst
   const app = await createHttpServer(log);
   app.addHook('onClose', () => platform.close());
   const { db, listener } = platform;
+  const reloadSchema = async () => {};
 
   await app.register(health, { db, version: config.version });
   await app.register(auth, { platform, adminUsername: config.adminUsername });
+  await app.register(schema, { platform, reloadSchema });
   await app.register(secrets, { platform, dataDir: config.dataDir });
+  const files = await openStorage({ db, log, dataDir: config.dataDir });
+  app.addHook('onClose', () => files.close());
 
   await listener.start();
   await app.ready();

@@ -44,6 +44,8 @@ const accessKey = (prefix: string) =>
     .refine(notDemo, DEMO_MESSAGE)
     .optional();
 
+const flag = z.enum(['true', 'false', '1', '0'], 'must be true or false').transform((value) => /true|1/.test(value));
+
 const EnvironmentSchema = z.object({
   PORT: z.coerce.number('must be a number').int().min(0).max(65_535).default(7130),
   HOST: z.string().default('127.0.0.1'),
@@ -59,7 +61,51 @@ const EnvironmentSchema = z.object({
   ROOT_ADMIN_PASSWORD: secret(8),
   ACCESS_API_KEY: accessKey('ik_'),
   ACCESS_ANON_KEY: accessKey('anon_'),
+  // Files go to an S3 bucket when one is named. Each variable may also be called AWS_…, as other tools do.
+  S3_BUCKET: z.string().optional(),
+  AWS_S3_BUCKET: z.string().optional(),
+  S3_REGION: z.string().optional(),
+  AWS_REGION: z.string().optional(),
+  S3_ACCESS_KEY_ID: z.string().optional(),
+  AWS_ACCESS_KEY_ID: z.string().optional(),
+  S3_SECRET_ACCESS_KEY: z.string().optional(),
+  AWS_SECRET_ACCESS_KEY: z.string().optional(),
+  AWS_SESSION_TOKEN: z.string().optional(),
+  S3_ENDPOINT_URL: httpUrl.optional(),
+  S3_FORCE_PATH_STYLE: flag.optional(),
+  S3_KEY_PREFIX: z
+    .string()
+    .regex(/^[\w!.*'()/-]*$/, 'must be a path of letters, digits and !.*()-_')
+    .default(''),
+  S3_USE_PRESIGNED_URLS: flag.default(true),
+  UPLOAD_IDLE_TIMEOUT_MS: z.coerce.number('must be a number').int().min(100).max(600_000).default(30_000),
 });
+
+/** Where the bytes of files go, and how long an upload or a download may stand still. */
+export interface StorageConfig {
+  /** Absent: files lie in the data folder. */
+  readonly s3: S3Config | undefined;
+  /** The region that S3 clients of this server sign for. */
+  readonly region: string;
+  readonly idleTimeoutMs: number;
+}
+
+/** An S3-compatible store, and how to get in. */
+export interface S3Config {
+  readonly bucket: string;
+  readonly region: string;
+  /** Absent: Amazon's. */
+  readonly endpoint: string | undefined;
+  readonly forcePathStyle: boolean;
+  /** Absent: the usual places of the AWS tools, such as the role of the machine. */
+  readonly credentials:
+    | { readonly accessKeyId: string; readonly secretAccessKey: string; readonly sessionToken?: string | undefined }
+    | undefined;
+  /** What the names of our objects begin with. */
+  readonly keyPrefix: string;
+  /** True: clients exchange bytes with the store itself. */
+  readonly usePresignedUrls: boolean;
+}
 
 /** Everything that the environment decides, parsed once and handed down in slices. */
 export interface Config {
@@ -73,6 +119,7 @@ export interface Config {
   /** Absent: the server runs a PostgreSQL of its own in the data folder. */
   readonly databaseUrl: string | undefined;
   readonly adminUsername: string;
+  readonly storage: StorageConfig;
   /** Secrets that the environment gives; what is absent is generated on the first start. */
   readonly given: {
     readonly jwtSecret: string | undefined;
@@ -103,6 +150,7 @@ export function loadConfig(environment: Readonly<Record<string, string | undefin
     dataDir: resolve(env.DATA_DIR),
     databaseUrl: env.DATABASE_URL,
     adminUsername: env.ROOT_ADMIN_USERNAME,
+    storage: Object.freeze(storageConfig(env)),
     given: Object.freeze({
       jwtSecret: env.JWT_SECRET,
       encryptionKey: env.ENCRYPTION_KEY,
@@ -111,4 +159,26 @@ export function loadConfig(environment: Readonly<Record<string, string | undefin
       anonKey: env.ACCESS_ANON_KEY,
     }),
   });
+}
+
+const DEFAULT_REGION = 'us-east-2';
+
+function storageConfig(env: z.infer<typeof EnvironmentSchema>): StorageConfig {
+  const bucket = env.S3_BUCKET ?? env.AWS_S3_BUCKET;
+  const region = env.S3_REGION ?? env.AWS_REGION ?? DEFAULT_REGION;
+  const accessKeyId = env.S3_ACCESS_KEY_ID ?? env.AWS_ACCESS_KEY_ID;
+  const secretAccessKey = env.S3_SECRET_ACCESS_KEY ?? env.AWS_SECRET_ACCESS_KEY;
+  const s3 = bucket && {
+    bucket,
+    region,
+    endpoint: env.S3_ENDPOINT_URL,
+    forcePathStyle: env.S3_FORCE_PATH_STYLE ?? env.S3_ENDPOINT_URL !== undefined,
+    credentials:
+      accessKeyId && secretAccessKey
+        ? { accessKeyId, secretAccessKey, sessionToken: env.AWS_SESSION_TOKEN }
+        : undefined,
+    keyPrefix: env.S3_KEY_PREFIX,
+    usePresignedUrls: env.S3_USE_PRESIGNED_URLS,
+  };
+  return { s3: s3 || undefined, region, idleTimeoutMs: env.UPLOAD_IDLE_TIMEOUT_MS };
 }

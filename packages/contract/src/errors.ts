@@ -33,6 +33,13 @@ export const ERRORS = {
     nextActions: 'List what is applied with GET /api/database/migrations and use a greater version.',
   },
   DATABASE_FORBIDDEN: { status: 403 },
+  // storage
+  STORAGE_INVALID_PARAMETER: { status: 400 },
+  STORAGE_INVALID_FILE_TYPE: { status: 415 },
+  STORAGE_INSUFFICIENT_QUOTA: { status: 507, nextActions: 'Delete files, or give the data folder more room.' },
+  STORAGE_NOT_FOUND: { status: 404 },
+  STORAGE_ALREADY_EXISTS: { status: 409 },
+  STORAGE_PERMISSION_DENIED: { status: 403 },
   // general
   MISSING_FIELD: { status: 400 },
   INVALID_INPUT: { status: 400 },

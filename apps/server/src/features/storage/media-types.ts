@@ -1,0 +1,52 @@
+import { AppError } from '#platform/errors.ts';
+import type { Bucket } from './buckets.ts';
+
+export const UNKNOWN_TYPE = 'application/octet-stream';
+const MEDIA_TYPE = /^[a-z0-9][\w.+-]*\/[a-z0-9][\w.+-]*$/;
+const MAX_TYPE_LENGTH = 127;
+
+/** The essence of a media type, in lower case and with its charset; what is none becomes octet-stream. */
+export function normaliseType(type: string | undefined): string {
+  const [essence = '', ...parameters] = (type ?? '').split(';').map((part) => part.trim().toLowerCase());
+  if (!MEDIA_TYPE.test(essence) || essence.length > MAX_TYPE_LENGTH) return UNKNOWN_TYPE;
+  const charset = parameters.find((parameter) => /^charset="?[\w-]{1,40}"?$/.test(parameter))?.replaceAll('"', '');
+  return charset ? `${essence}; ${charset}` : essence;
+}
+
+/** A media type without its parameters. */
+export function essenceOf(type: string): string {
+  return type.split(';', 1)[0] ?? type;
+}
+
+/** What bytes are, told from their beginning; null where that cannot be told, as with text. */
+export async function detectType(head: Uint8Array): Promise<string | null> {
+  if (head.length === 0) return null;
+  const { fileTypeFromBuffer } = await import('file-type');
+  // A parser of hostile bytes: what it cannot stand is simply not known.
+  const detected = await fileTypeFromBuffer(head).catch(() => undefined);
+  return detected?.mime ?? null;
+}
+
+/**
+ * Holds a file against the bucket's list of types: the announced one, and the real one where it is known and
+ * of another kind.
+ * @throws AppError STORAGE_INVALID_FILE_TYPE
+ */
+export function checkAllowedType(
+  { name, allowedMimeTypes }: Pick<Bucket, 'name' | 'allowedMimeTypes'>,
+  mimeType: string,
+  detectedType: string | null,
+): void {
+  if (allowedMimeTypes === null) return;
+  const isAllowed = (type: string) => allowedMimeTypes.some((pattern) => matches(pattern.toLowerCase(), type));
+  const refused = [essenceOf(mimeType), detectedType].find((type) => type !== null && !isAllowed(type));
+  if (refused === undefined) return;
+  throw new AppError('STORAGE_INVALID_FILE_TYPE', `Bucket "${name}" does not take files of the type ${refused}`, {
+    nextActions: `It takes ${allowedMimeTypes.join(', ')}. An admin can change that: PATCH /api/storage/buckets/{bucket} {"allowedMimeTypes":[…]}.`,
+  });
+}
+
+function matches(pattern: string, type: string): boolean {
+  if (pattern === '*/*' || pattern === '*') return true;
+  return pattern.endsWith('/*') ? type.startsWith(pattern.slice(0, -1)) : type === pattern;
+}

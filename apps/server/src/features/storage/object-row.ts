@@ -1,0 +1,60 @@
+import { sql } from '#platform/db/sql.ts';
+
+/** What an uploader may say about a file beside its type. */
+export interface ObjectMetadata {
+  /** Headers to send back with it, names in lower case. */
+  headers?: Record<string, string>;
+  /** The uploader's own names and values. */
+  user?: Record<string, string>;
+  /** Verified checksums by algorithm, as the protocol writes them. */
+  checksums?: Record<string, string>;
+}
+
+export interface StoredObject {
+  bucket: string;
+  key: string;
+  size: number;
+  /** What the uploader said it is. */
+  mimeType: string | null;
+  /** What its first bytes say it is; null where they tell nothing. */
+  detectedType: string | null;
+  /** MD5 in hex; with `-<parts>` at its end where the file came in parts. */
+  etag: string | null;
+  uploadedAt: Date;
+  uploadedBy: string | null;
+  /** Name of the bytes in the blob store; null where this server does not have them. */
+  blob: string | null;
+  metadata: ObjectMetadata | null;
+}
+
+export interface ObjectRow {
+  key: string;
+  size: number;
+  mime_type: string | null;
+  detected_type: string | null;
+  etag: string | null;
+  uploaded_ms: number;
+  uploaded_by: string | null;
+  blob: string | null;
+  metadata: ObjectMetadata | null;
+}
+
+/** For a query on `storage.objects o`. */
+export const OBJECT_COLUMNS = sql`
+  o.key, o.size::float8, o.mime_type, o.detected_type, o.etag,
+  coalesce(extract(epoch from o.uploaded_at) * 1000, 0)::float8 as uploaded_ms, o.uploaded_by, o.blob, o.metadata`;
+
+export function toStoredObject(bucket: string, row: ObjectRow): StoredObject {
+  return {
+    bucket,
+    key: row.key,
+    size: row.size,
+    mimeType: row.mime_type,
+    detectedType: row.detected_type,
+    etag: row.etag,
+    uploadedAt: new Date(row.uploaded_ms),
+    uploadedBy: row.uploaded_by,
+    blob: row.blob,
+    metadata: row.metadata,
+  };
+}

@@ -1,0 +1,302 @@
+import { BlobMissing, BlobTooLarge, type ByteRange, type StagedBlob } from '#platform/blobs/blobs.ts';
+import { sql } from '#platform/db/sql.ts';
+import { AppError } from '#platform/errors.ts';
+import { type Bucket, getBucket, noBucket } from './buckets.ts';
+import { checkKey } from './keys.ts';
+import { checkAllowedType, detectType, normaliseType } from './media-types.ts';
+import {
+  OBJECT_COLUMNS,
+  type ObjectMetadata,
+  type ObjectRow,
+  type StoredObject,
+  toStoredObject,
+} from './object-row.ts';
+import {
+  type Actor,
+  asActor,
+  isDenied,
+  isRolledBack,
+  permissionDenied,
+  type Storage,
+  type StorageTx,
+  uploaderOf,
+} from './storage.ts';
+
+export interface PutRequest {
+  bucket: string;
+  key: string;
+  /** The bytes. They are read only once it is certain that they may be written. */
+  body: AsyncIterable<Uint8Array>;
+  /** What the uploader says it is. */
+  mimeType?: string | undefined;
+  /** The size the uploader announced, to refuse before a byte is read. */
+  announcedSize?: number | undefined;
+  metadata?: ObjectMetadata | undefined;
+  /** True: fails where the key is taken. */
+  createOnly?: boolean | undefined;
+  /** Hex digests to have in `verify` besides md5. */
+  hashes?: readonly string[] | undefined;
+  /** The last look at what was received; throwing keeps it from being stored. May amend the metadata. */
+  verify?: (received: StagedBlob) => ObjectMetadata | undefined | Promise<ObjectMetadata | undefined>;
+}
+
+const named = (bucket: string, key: string) => `"${key}" in bucket "${bucket}"`;
+
+/**
+ * Stores a file under a key, replacing what was there. In this order: may the actor do it (decided by the
+ * database, before a byte is read); the bytes, without holding a transaction; the bytes durable; the row. A
+ * crash in between leaves garbage, never a row without its bytes.
+ * @throws AppError STORAGE_NOT_FOUND, STORAGE_PERMISSION_DENIED, STORAGE_INVALID_PARAMETER (413 when too large),
+ * STORAGE_INVALID_FILE_TYPE, STORAGE_INSUFFICIENT_QUOTA
+ */
+export async function putObject(storage: Storage, actor: Actor, request: PutRequest): Promise<StoredObject> {
+  const { bucket: name, key, body } = request;
+  const { bucket, mimeType } = await authorizePut(storage, actor, request);
+  const staged = await storage.blobs
+    .stage(body, { maxBytes: bucket.maxBytes, hashes: request.hashes ?? [] })
+    .catch((error) => {
+      throw error instanceof BlobTooLarge ? tooLarge(bucket) : error;
+    });
+  try {
+    const detectedType = await detectType(staged.head);
+    checkAllowedType(bucket, mimeType, detectedType);
+    const metadata = (await request.verify?.(staged)) ?? request.metadata;
+    await staged.commit();
+    const { size, id: blob, digests } = staged;
+    return await recordObject(storage, actor, {
+      object: { bucket: name, key, size, mimeType, detectedType, etag: digests.md5 ?? null, blob, metadata },
+      createOnly: request.createOnly,
+    });
+  } catch (error) {
+    if (isRolledBack(error)) await staged.discard();
+    throw error;
+  }
+}
+
+/**
+ * Decides whether an upload may begin, for uploads whose bytes come later or by another way.
+ * @throws AppError as `putObject` does
+ */
+export async function authorizePut(
+  storage: Storage,
+  actor: Actor,
+  request: Pick<PutRequest, 'bucket' | 'key' | 'mimeType' | 'announcedSize' | 'createOnly'>,
+): Promise<{ bucket: Bucket; mimeType: string }> {
+  checkKey(request.key);
+  const bucket = await getBucket(storage.db.system, request.bucket);
+  const mimeType = normaliseType(request.mimeType);
+  if ((request.announcedSize ?? 0) > bucket.maxBytes) throw tooLarge(bucket);
+  checkAllowedType(bucket, mimeType, null);
+  await probePut(storage, actor, request);
+  return { bucket, mimeType };
+}
+
+export function tooLarge({ name, maxBytes, fileSizeLimit }: Bucket): AppError {
+  const limit = `${Number((maxBytes / 1024 / 1024).toFixed(3))} MB`;
+  return new AppError('STORAGE_INVALID_PARAMETER', `The file is larger than the ${limit} that bucket "${name}" takes`, {
+    status: 413,
+    nextActions:
+      fileSizeLimit === null
+        ? 'An admin can raise the limit for all buckets: PUT /api/storage/config {"maxFileSizeMb":200}, or set one for this bucket: PATCH /api/storage/buckets/{bucket} {"fileSizeLimit":bytes}.'
+        : 'An admin can raise it: PATCH /api/storage/buckets/{bucket} {"fileSizeLimit":bytes}.',
+  });
+}
+
+/** Runs the very statement that will store the row, and takes it back. */
+async function probePut(
+  storage: Storage,
+  actor: Actor,
+  { bucket, key, createOnly }: Pick<PutRequest, 'bucket' | 'key' | 'createOnly'>,
+): Promise<void> {
+  if (actor.claims.role === 'project_admin') return;
+  const probed = new Error('only a probe');
+  const object = { bucket, key, size: 0, mimeType: null, detectedType: null, etag: null, blob: null };
+  try {
+    await asActor(storage, actor, `write ${named(bucket, key)}`, async (tx) => {
+      await upsert(tx, actor, object, createOnly);
+      throw probed;
+    });
+  } catch (error) {
+    if (error !== probed) throw error;
+  }
+}
+
+type NewObject = Omit<StoredObject, 'uploadedAt' | 'uploadedBy' | 'metadata'> & {
+  metadata?: ObjectMetadata | null | undefined;
+};
+
+/**
+ * Points a key at a committed blob. What the key pointed at before becomes garbage. The caller discards the
+ * blob when this throws and `isRolledBack`.
+ */
+export async function recordObject(
+  storage: Storage,
+  actor: Actor,
+  { object, createOnly }: { object: NewObject; createOnly?: boolean | undefined },
+): Promise<StoredObject> {
+  const deed = `write ${named(object.bucket, object.key)}`;
+  const stored = await asActor(storage, actor, deed, (tx) => upsert(tx, actor, object, createOnly)).catch(
+    explainMissingBucket(object.bucket),
+  );
+  storage.collectGarbage();
+  return stored;
+}
+
+async function upsert(tx: StorageTx, actor: Actor, object: NewObject, createOnly = false): Promise<StoredObject> {
+  const { bucket, key, size, mimeType, detectedType, etag, blob, metadata } = object;
+  const onConflict = createOnly
+    ? sql`do nothing`
+    : sql`(bucket, key) do update set
+        size = excluded.size, mime_type = excluded.mime_type, uploaded_at = excluded.uploaded_at,
+        uploaded_via = excluded.uploaded_via, s3_access_key_id = excluded.s3_access_key_id, etag = excluded.etag,
+        blob = excluded.blob, detected_type = excluded.detected_type, metadata = excluded.metadata`;
+  const row = await tx.one<ObjectRow>(sql`
+    insert into storage.objects as o (bucket, key, size, mime_type, uploaded_at, uploaded_by, uploaded_via,
+      s3_access_key_id, etag, blob, detected_type, metadata)
+    values (${bucket}, ${key}, ${size}, ${mimeType}, now(), ${uploaderOf(actor)}, ${actor.via},
+      ${actor.accessKeyId ?? null}, ${etag}, ${blob}, ${detectedType}, ${metadata ? JSON.stringify(metadata) : null})
+    on conflict ${onConflict} returning ${OBJECT_COLUMNS}`);
+  if (!row) throw new AppError('STORAGE_ALREADY_EXISTS', `There is an object ${named(bucket, key)} already`);
+  return toStoredObject(bucket, row);
+}
+
+const FOREIGN_KEY_VIOLATION = '23503';
+
+/** The bucket can be deleted while the bytes arrive. */
+function explainMissingBucket(bucket: string): (error: unknown) => never {
+  return (error) => {
+    const isGone = error instanceof Error && 'code' in error && error.code === FOREIGN_KEY_VIOLATION;
+    throw isGone ? noBucket(bucket) : error;
+  };
+}
+
+/**
+ * The row of an object that the actor may read. What is hidden from them and what is not there look alike.
+ * @throws AppError STORAGE_NOT_FOUND; STORAGE_PERMISSION_DENIED for a role that may read no objects at all
+ */
+export async function headObject(storage: Storage, actor: Actor, bucket: string, key: string): Promise<StoredObject> {
+  checkKey(key);
+  const statement = sql`
+    select ${OBJECT_COLUMNS} from storage.objects o where o.bucket = ${bucket} and o.key = ${key}`;
+  const row = await asActor(storage, actor, `read ${named(bucket, key)}`, (tx) => tx.one<ObjectRow>(statement));
+  if (!row) throw noObject(bucket, key);
+  return toStoredObject(bucket, row);
+}
+
+export function noObject(bucket: string, key: string): AppError {
+  return new AppError('STORAGE_NOT_FOUND', `There is no object ${named(bucket, key)}, or it is not yours to see`, {
+    nextActions: 'List what there is with GET /api/storage/buckets/{bucket}/objects?prefix=….',
+  });
+}
+
+/**
+ * The bytes of an object, or a part of them.
+ * @param object from `headObject`
+ * @throws AppError STORAGE_NOT_FOUND when this server does not have the bytes; BlobMissing when they were
+ * replaced since the row was read: read the row again
+ */
+export async function openObject({ blobs }: Storage, object: StoredObject, range?: ByteRange) {
+  if (object.blob === null) throw noObject(object.bucket, object.key);
+  return blobs.open(object.blob, range ?? { start: 0, end: object.size - 1 });
+}
+
+/** Row and bytes together; an upload that replaces the object in between is met by reading the row again. */
+export async function getObject(
+  storage: Storage,
+  actor: Actor,
+  bucket: string,
+  key: string,
+  rangeOf: (object: StoredObject) => ByteRange | undefined = () => undefined,
+): Promise<{ object: StoredObject; body: Awaited<ReturnType<typeof openObject>> }> {
+  const object = await headObject(storage, actor, bucket, key);
+  try {
+    return { object, body: await openObject(storage, object, rangeOf(object)) };
+  } catch (error) {
+    if (!(error instanceof BlobMissing)) throw error;
+    const again = await headObject(storage, actor, bucket, key);
+    if (again.blob === object.blob) throw error;
+    return { object: again, body: await openObject(storage, again, rangeOf(again)) };
+  }
+}
+
+/**
+ * Deletes those of the keys that the actor may delete.
+ * @returns the keys that were deleted; the others are missing or hidden
+ */
+export async function deleteObjects(
+  storage: Storage,
+  actor: Actor,
+  bucket: string,
+  keys: readonly string[],
+): Promise<string[]> {
+  const rows = await asActor(storage, actor, `delete from bucket "${bucket}"`, (tx) =>
+    tx.query<{ key: string }>(sql`
+      delete from storage.objects where bucket = ${bucket} and key = any(${keys}) returning key`),
+  );
+  storage.collectGarbage();
+  return rows.map(({ key }) => key);
+}
+
+export interface CopyRequest {
+  from: { bucket: string; key: string };
+  to: { bucket: string; key: string };
+  /** Replaces the type of the source. */
+  mimeType?: string | undefined;
+  /** Replaces the metadata of the source. */
+  metadata?: ObjectMetadata | undefined;
+  createOnly?: boolean | undefined;
+}
+
+/** Copies an object the actor may read to a key they may write. The copy lives on its own. */
+export async function copyObject(storage: Storage, actor: Actor, request: CopyRequest): Promise<StoredObject> {
+  const { from, to, createOnly } = request;
+  const source = await headObject(storage, actor, from.bucket, from.key);
+  if (source.blob === null) throw noObject(from.bucket, from.key);
+  const { bucket, mimeType } = await authorizePut(storage, actor, {
+    ...to,
+    mimeType: request.mimeType ?? source.mimeType ?? undefined,
+    announcedSize: source.size,
+    createOnly,
+  });
+  checkAllowedType(bucket, mimeType, source.detectedType);
+  const blob = await storage.blobs.copy(source.blob);
+  try {
+    const object = { ...source, ...to, mimeType, blob, metadata: request.metadata ?? source.metadata };
+    return await recordObject(storage, actor, { object, createOnly });
+  } catch (error) {
+    if (isRolledBack(error)) await storage.blobs.delete([blob]);
+    throw error;
+  }
+}
+
+/**
+ * Gives an object another key, perhaps in another bucket. Its bytes stay where they are.
+ * @throws AppError STORAGE_ALREADY_EXISTS when the key is taken
+ */
+export async function moveObject(
+  storage: Storage,
+  actor: Actor,
+  { from, to }: Pick<CopyRequest, 'from' | 'to'>,
+): Promise<StoredObject> {
+  checkKey(to.key);
+  const bucket = await getBucket(storage.db.system, to.bucket);
+  const row = await asActor(storage, actor, `move ${named(from.bucket, from.key)}`, async (tx) => {
+    const moved = await tx
+      .one<ObjectRow>(sql`
+        update storage.objects o set bucket = ${to.bucket}, key = ${to.key}
+        where o.bucket = ${from.bucket} and o.key = ${from.key} returning ${OBJECT_COLUMNS}`)
+      .catch((error) => {
+        if (isDenied(error)) throw permissionDenied(actor, `write ${named(to.bucket, to.key)}`, error);
+        const isTaken = error instanceof Error && 'code' in error && error.code === '23505';
+        throw isTaken
+          ? new AppError('STORAGE_ALREADY_EXISTS', `There is an object ${named(to.bucket, to.key)} already`)
+          : error;
+      });
+    if (!moved) throw noObject(from.bucket, from.key);
+    // Seen after the change, so that refusing takes it back.
+    if (moved.size > bucket.maxBytes) throw tooLarge(bucket);
+    checkAllowedType(bucket, normaliseType(moved.mime_type ?? undefined), moved.detected_type);
+    return moved;
+  });
+  return toStoredObject(to.bucket, row);
+}

@@ -1,0 +1,75 @@
+import type { Blobs } from '#platform/blobs/blobs.ts';
+import type { Claims, Db, SystemTx } from '#platform/db/db.ts';
+import { AppError, isDatabaseError, isUnavailable } from '#platform/errors.ts';
+
+/** What every function on files works with. */
+export interface Storage {
+  readonly db: Db;
+  readonly blobs: Blobs;
+  /** Has the blobs deleted that no row points at any more. Returns at once. */
+  collectGarbage(): void;
+}
+
+/** A transaction of either door. Which one it is decides what the database lets it do. */
+export type StorageTx = Pick<SystemTx, 'query' | 'one'>;
+
+/** Who acts on files, and by which way in. */
+export interface Actor {
+  /** `project_admin` acts as the platform; everybody else under row level security. */
+  readonly claims: Claims;
+  readonly via: 'rest' | 's3' | 'dashboard';
+  /** Of an S3 client. */
+  readonly accessKeyId?: string;
+}
+
+export function isAdmin({ claims }: Actor): boolean {
+  return claims.role === 'project_admin';
+}
+
+/** What `uploaded_by` says of this actor's files. */
+export function uploaderOf(actor: Actor): string | null {
+  return isAdmin(actor) ? null : (actor.claims.sub ?? null);
+}
+
+/**
+ * A transaction with the rights of the actor.
+ * @param deed what is being done, for the message of a refusal: `write "a.txt" in bucket "photos"`
+ * @throws AppError STORAGE_PERMISSION_DENIED when the policies refuse it
+ */
+export async function asActor<Result>(
+  { db }: Storage,
+  actor: Actor,
+  deed: string,
+  work: (tx: StorageTx) => Promise<Result>,
+): Promise<Result> {
+  if (isAdmin(actor)) return db.system.tx(work);
+  try {
+    return await db.as(actor.claims).tx(work);
+  } catch (error) {
+    throw isDenied(error) ? permissionDenied(actor, deed, error) : error;
+  }
+}
+
+const INSUFFICIENT_PRIVILEGE = '42501';
+
+export function isDenied(error: unknown): boolean {
+  return isDatabaseError(error) && error.code === INSUFFICIENT_PRIVILEGE;
+}
+
+export function permissionDenied({ claims }: Actor, deed: string, cause?: unknown): AppError {
+  return new AppError('STORAGE_PERMISSION_DENIED', `You do not have permission to ${deed}`, {
+    cause,
+    nextActions:
+      claims.role === 'anon'
+        ? 'Sign in: only signed-in users reach files by other ways than a public URL.'
+        : 'An admin can open the bucket: PUT /api/storage/buckets/{bucket}/policies {"preset":"owner-only"}, or a policy on storage.objects.',
+  });
+}
+
+/**
+ * True when a failed transaction is known not to have been committed. When the connection broke during the
+ * commit nobody knows, and the bytes that its row may point at must stay.
+ */
+export function isRolledBack(error: unknown): boolean {
+  return error instanceof AppError || (isDatabaseError(error) && !isUnavailable(error));
+}
