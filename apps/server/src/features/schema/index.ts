@@ -1,0 +1,31 @@
+import type { FastifyPluginAsync } from 'fastify';
+import type { Platform } from '#platform/platform.ts';
+import { catalogRoutes } from './routes/catalog.ts';
+import { configRoutes } from './routes/config.ts';
+import { rawSqlRoutes } from './routes/raw-sql.ts';
+import { tableChangeRoutes, tableReadRoutes } from './routes/tables.ts';
+
+export { listIndexes, listPolicies, listTriggers } from './catalog.ts';
+export { type Change, changeSchema, type SchemaDoor } from './changes.ts';
+export { listTableOverviews, type TableOverview } from './row-counts.ts';
+export { findRefusal } from './sql/guards.ts';
+export { runAsOwner } from './sql/owner-statements.ts';
+export { type ParsedStatement, parseSql } from './sql/parse.ts';
+export { runScript, toRefusalError } from './sql/run.ts';
+
+interface SchemaOptions {
+  platform: Pick<Platform, 'db' | 'guards'>;
+  reloadSchema: () => Promise<void>;
+}
+
+/** Tables, raw SQL, and what is in the database. All of it is the admin's. */
+export const schema: FastifyPluginAsync<SchemaOptions> = async (app, { platform, reloadSchema }) => {
+  const { db, guards } = platform;
+  const door = { db, reloadSchema };
+  app.addHook('onRequest', guards.requireAdmin);
+  await app.register(tableReadRoutes, { db });
+  await app.register(tableChangeRoutes, { door });
+  await app.register(rawSqlRoutes, { door });
+  await app.register(catalogRoutes, { db });
+  await app.register(configRoutes, { db });
+};

@@ -1,0 +1,94 @@
+import { RAW_SQL_LIMITS, type RawSql, type SchemaWarning } from '@insforge/contract/schema.ts';
+import type { RawResult } from '#platform/db/raw-query.ts';
+import { AppError } from '#platform/errors.ts';
+import { changeSchema, changeSchemaAsOwner, type SchemaDoor } from './changes.ts';
+import { findRefusal, findUnrestrictedRefusal } from './sql/guards.ts';
+import { type ParsedStatement, parseSql, type StatementKind } from './sql/parse.ts';
+import { rowsAsJson } from './sql/rows.ts';
+import { runScript, runScriptAsOwner, type Script, toRefusalError } from './sql/run.ts';
+
+/** What raw SQL did. */
+export interface RawSqlOutcome {
+  result: RawResult;
+  warnings: SchemaWarning[];
+}
+
+/** Statements that leave the schema as it is, unless a function that they call does not. */
+const DATA_STATEMENTS: ReadonlySet<StatementKind> = new Set<StatementKind>([
+  'SelectStmt',
+  'InsertStmt',
+  'UpdateStmt',
+  'DeleteStmt',
+  'MergeStmt',
+  'ExplainStmt',
+  'VariableShowStmt',
+]);
+
+/** Runs SQL as the admin: what project_admin may do, and the few things that are passed on to the owner. */
+export async function runRawSql(door: SchemaDoor, request: RawSql, signal: AbortSignal): Promise<RawSqlOutcome> {
+  const script = await readScript(request);
+  const refusal = findRefusal(script.statements);
+  if (refusal) throw toRefusalError(refusal, request.query, { code: 'FORBIDDEN' });
+  return changeSchema(door, (tx) => runScript(door.db, tx, script), optionsFor(script, request, signal));
+}
+
+/** Runs SQL with the rights of the owner. */
+export async function runUnrestrictedSql(
+  door: SchemaDoor,
+  request: RawSql,
+  signal: AbortSignal,
+): Promise<RawSqlOutcome> {
+  const script = await readScript(request);
+  const refusal = findUnrestrictedRefusal(script.statements);
+  if (refusal) throw toRefusalError(refusal, request.query, { code: 'FORBIDDEN' });
+  return changeSchemaAsOwner(door, (tx) => runScriptAsOwner(tx, script), optionsFor(script, request, signal));
+}
+
+async function readScript({ query, params, explain, maxRows }: RawSql): Promise<Script> {
+  const statements = await parseSql(query);
+  if (statements.length === 0) throw new AppError('DATABASE_VALIDATION_ERROR', 'The query has no statement');
+  return {
+    sql: query,
+    statements: explain ? [asExplain(statements)] : statements,
+    params,
+    limits: { maxRows, maxBytes: RAW_SQL_LIMITS.maxBytes },
+  };
+}
+
+function asExplain(statements: readonly ParsedStatement[]): ParsedStatement {
+  const [statement, ...more] = statements;
+  if (!statement || more.length > 0) {
+    throw new AppError('DATABASE_VALIDATION_ERROR', 'explain takes one statement at a time');
+  }
+  const prefix = 'explain ';
+  return { ...statement, text: prefix + statement.text, offset: statement.offset - prefix.length };
+}
+
+function optionsFor({ statements }: Script, { explain, dryRun }: RawSql, signal: AbortSignal) {
+  return {
+    dryRun,
+    signal,
+    isSchemaChange: !explain && statements.some(({ kind }) => !DATA_STATEMENTS.has(kind)),
+  };
+}
+
+/** The answer as JSON text. Values never pass through JavaScript numbers, so none loses a digit. */
+export function toReply({ result, warnings }: RawSqlOutcome, { dryRun, maxRows }: RawSql): string {
+  const { rows, fields, isComplete, rowCount } = result;
+  const more = {
+    ...(isComplete ? {} : { truncated: truncation(rows.length, maxRows) }),
+    ...(dryRun ? { dryRun } : {}),
+    ...(warnings.length > 0 ? { warnings } : {}),
+  };
+  const head = { rowCount: isComplete ? rowCount : rows.length, fields, ...more };
+  return `{"rows":${rowsAsJson(result)},${JSON.stringify(head).slice(1)}`;
+}
+
+function truncation(rowsReturned: number, maxRows: number) {
+  const limit =
+    rowsReturned >= maxRows ? `maxRows is ${maxRows}` : `an answer has at most ${RAW_SQL_LIMITS.maxBytes} bytes`;
+  return {
+    rowsReturned,
+    reason: `There are more rows: ${limit}. Add LIMIT and OFFSET or a WHERE, or send a greater maxRows (at most ${RAW_SQL_LIMITS.maxRows.max}).`,
+  };
+}

@@ -1,0 +1,25 @@
+import { AppError } from '#platform/errors.ts';
+
+/** Of all statements together. Each one has the same limit in the database, which SQL can raise for itself. */
+const DEADLINE_MS = 30_000;
+
+/** Does work on SQL of a caller's own, which ends when the time is up or the caller has gone. */
+export async function withDeadline<Result>(
+  left: AbortSignal,
+  work: (signal: AbortSignal) => Promise<Result>,
+): Promise<Result> {
+  const deadline = AbortSignal.timeout(DEADLINE_MS);
+  try {
+    return await work(AbortSignal.any([left, deadline]));
+  } catch (error) {
+    if (!deadline.aborted) throw error;
+    throw new AppError(
+      'DATABASE_VALIDATION_ERROR',
+      `The SQL took longer than ${DEADLINE_MS / 1000} seconds and was undone`,
+      {
+        cause: error,
+        nextActions: 'Do it in smaller steps, look for a missing index with explain, or create indexes CONCURRENTLY.',
+      },
+    );
+  }
+}

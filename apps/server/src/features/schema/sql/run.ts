@@ -1,0 +1,127 @@
+import type { Db, SystemTx, UserTx } from '#platform/db/db.ts';
+import type { RawResult, ReadLimits } from '#platform/db/raw-query.ts';
+import { AppError, isDatabaseError, toAppError } from '#platform/errors.ts';
+import type { Refusal } from './guards.ts';
+import { isOwnerStatement, runAsOwner } from './owner-statements.ts';
+import { nodesOf, type ParsedStatement, type Position, positionAt } from './parse.ts';
+
+/** SQL as it came, read and cut into statements. */
+export interface Script {
+  sql: string;
+  statements: readonly ParsedStatement[];
+  params?: readonly unknown[];
+  limits?: ReadLimits;
+}
+
+/**
+ * Runs the statements of an admin one after the other and returns the result of the last one that has rows,
+ * else of the last one.
+ * @throws AppError that names statement, line and column
+ */
+export async function runScript(db: Db, tx: UserTx, script: Script): Promise<RawResult> {
+  return runEach(script, async (statement, values) => {
+    if (!isOwnerStatement(statement)) return tx.run(statement.text, values, script.limits);
+    await runAsOwner(db, tx, statement.text);
+    return { command: '', rowCount: null, fields: [], rows: [], isComplete: true };
+  });
+}
+
+/** The same with the rights of the owner. */
+export async function runScriptAsOwner(tx: SystemTx, script: Script): Promise<RawResult> {
+  return runEach(script, (statement, values) => tx.run(statement.text, values, script.limits));
+}
+
+async function runEach(
+  { sql, statements, params = [] }: Script,
+  run: (statement: ParsedStatement, values: readonly unknown[]) => Promise<RawResult>,
+): Promise<RawResult> {
+  let result: RawResult | undefined;
+  for (const [index, statement] of statements.entries()) {
+    try {
+      const next = await run(statement, params.slice(0, countParameters(statement, params)));
+      if (next.fields.length > 0 || !result?.fields.length) result = next;
+    } catch (error) {
+      throw withPosition(error, sql, statement, { index, count: statements.length });
+    }
+  }
+  if (!result) throw new AppError('DATABASE_VALIDATION_ERROR', 'The SQL has no statement');
+  return result;
+}
+
+/** How many of the parameters a statement uses: PostgreSQL refuses values that it has no place for. */
+function countParameters({ node }: ParsedStatement, params: readonly unknown[]): number {
+  if (params.length === 0) return 0;
+  let highest = 0;
+  for (const { ParamRef } of nodesOf(node)) {
+    const { number = 0 } = (ParamRef ?? {}) as { number?: number };
+    highest = Math.max(highest, number);
+  }
+  return highest;
+}
+
+/** SQLSTATE -> what usually helps. */
+const ADVICE: Readonly<Record<string, string>> = {
+  '23505': 'Find the row that is in the way with a SELECT, or insert with ON CONFLICT.',
+  '42501': 'project_admin may change what is in public and in schemas it made. GET /api/database/schemas lists them.',
+  '42601': 'Correct the syntax at the position given.',
+  '42703': 'See the columns with GET /api/metadata/{table}.',
+  '42710': 'It exists already: use IF NOT EXISTS, or drop it first.',
+  '42883': 'Check name and argument types; casts help (::uuid). GET /api/database/functions lists your functions.',
+  '42P01': 'List the tables with GET /api/database/tables; other schemas need their name in front (shop.orders).',
+  '42P07': 'It exists already: use CREATE … IF NOT EXISTS, or ALTER it.',
+  '2BP01': 'Other objects depend on it: drop them first, or add CASCADE to drop them along.',
+  '25P02': 'An earlier statement failed.',
+};
+
+const MAX_QUOTED = 500;
+
+/** Tells where in the whole text a statement failed, and what to do. */
+function withPosition(
+  error: unknown,
+  sql: string,
+  statement: ParsedStatement,
+  { index, count }: { index: number; count: number },
+): unknown {
+  if (!isDatabaseError(error)) return error;
+  const known = toAppError(error);
+  if (known.status >= 500) return error;
+  const position = positionOf(error.position, sql, statement);
+  const { position: _inStatement, ...details } = known.details ?? {};
+  return new AppError(known.code, `${known.message} (line ${position.line}, column ${position.column})`, {
+    status: known.status,
+    cause: error,
+    nextActions: error.hint ?? ADVICE[error.code] ?? known.nextActions,
+    details: {
+      ...details,
+      ...position,
+      statement: abridge(statement.text),
+      ...(count > 1 ? { statementIndex: index + 1, statementCount: count } : {}),
+    },
+  });
+}
+
+/** PostgreSQL counts characters from one, in the statement it was given. */
+function positionOf(position: string | undefined, sql: string, { text, offset }: ParsedStatement): Position {
+  const characters = Number(position ?? 1) - 1;
+  const units = [...text].slice(0, characters).join('').length;
+  return positionAt(sql, offset + units);
+}
+
+/** The error for a statement that is not run. */
+export function toRefusalError(
+  refusal: Refusal,
+  sql: string,
+  { code, status }: { code: 'FORBIDDEN' | 'DATABASE_FORBIDDEN'; status?: number },
+): AppError {
+  const position = positionAt(sql, refusal.statement.offset);
+  return new AppError(code, `Not run: ${refusal.reason} (line ${position.line}, column ${position.column})`, {
+    ...(status === undefined ? {} : { status }),
+    nextActions: refusal.nextActions,
+    details: { ...position, statement: abridge(refusal.statement.text) },
+  });
+}
+
+/** The beginning of a text, for an answer or the audit log. */
+export function abridge(text: string, length = MAX_QUOTED): string {
+  return text.length > length ? `${text.slice(0, length)}…` : text;
+}
