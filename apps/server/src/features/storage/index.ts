@@ -35,6 +35,23 @@ export {
 } from './objects.ts';
 export { type Actor, asActor, isRolledBack, type Storage, type StorageTx } from './storage.ts';
 
+export {
+  type AddPart,
+  addPart,
+  type BeginUpload,
+  beginUpload,
+  type CompleteUpload,
+  completeUpload,
+  endUpload,
+  etagOfParts,
+  findUpload,
+  isUploadOf,
+  listParts,
+  listUploads,
+  type Upload,
+  type UploadPart,
+} from './uploads.ts';
+
 export interface StorageOptions {
   db: Db;
   log: Logger;
