@@ -1,0 +1,27 @@
+import type { FastifyPluginAsync, onRequestHookHandler } from 'fastify';
+import type { Db } from '#platform/db/db.ts';
+import { registerRoutes } from './routes.ts';
+import type { SchemaCache } from './schema-cache.ts';
+
+export { createSchemaCache, type SchemaCache } from './schema-cache.ts';
+
+export interface RecordsOptions {
+  db: Db;
+  schema: SchemaCache;
+  /** Identifies the caller of every request. */
+  requireUser: onRequestHookHandler;
+  /** Off: PGRST123 for every aggregate. */
+  areAggregatesEnabled?: boolean;
+  /** The most rows that one read returns. */
+  maxRows?: number;
+}
+
+/**
+ * Tables and views at `/api/database/records/:table`, functions at `/api/database/rpc/:function`, in the
+ * dialect of PostgREST.
+ */
+export const records: FastifyPluginAsync<RecordsOptions> = async (app, options) => {
+  const { db, schema, requireUser, areAggregatesEnabled = true, maxRows } = options;
+  app.addHook('onRequest', requireUser);
+  registerRoutes(app, { db, cache: schema, options: { areAggregatesEnabled, maxRows } });
+};

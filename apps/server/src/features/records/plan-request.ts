@@ -1,0 +1,151 @@
+/** Intent to plan: what a whole request comes down to. */
+import type { Sql } from '#platform/db/sql.ts';
+import { RecordsError } from './errors.ts';
+import type { Intent } from './intent.ts';
+import { type Format, negotiate } from './media-types.ts';
+import type { NodePlan, Slot, Source, WritePlan } from './plan.ts';
+import { planCall } from './plan-call.ts';
+import { type PlanContext, planResource } from './plan-read.ts';
+import { planWrite } from './plan-write.ts';
+import type { Preferences } from './prefer.ts';
+import { findRelation, type Relation, type Schema } from './schema.ts';
+
+/** A condition under which a write must not have happened. */
+export interface Guard {
+  readonly code: 'PGRST110' | 'PGRST115' | 'PGRST116' | 'PGRST124';
+  readonly isBroken: { readonly kind: 'not one' } | { readonly kind: 'more than'; readonly limit: Slot };
+}
+
+export interface RequestPlan {
+  readonly node: NodePlan;
+  readonly write: WritePlan | undefined;
+  readonly format: Format;
+  /** SQL of a custom media type handler. */
+  readonly handler: Sql | undefined;
+  readonly isHead: boolean;
+  /** A function that gives one value or row, not a list. */
+  readonly isSingle: boolean;
+  readonly isVoid: boolean;
+  readonly isReadOnly: boolean;
+  /** More than one statement, or one that is rolled back. */
+  readonly isTransaction: boolean;
+  readonly isRolledBack: boolean;
+  readonly count: Preferences['count'];
+  /** Up to here an estimated count is exact. */
+  readonly threshold: number;
+  readonly showsRows: boolean;
+  readonly hasInnerEmbeds: boolean;
+  /** Columns for the Location header. */
+  readonly location: readonly string[] | undefined;
+  readonly guards: readonly Guard[];
+  /** Settings of the transaction that the plan itself brings. */
+  readonly settings: Readonly<Record<string, string>>;
+}
+
+export interface PlanOptions {
+  readonly areAggregatesEnabled: boolean;
+  readonly maxRows: number | undefined;
+}
+
+const ESTIMATE_THRESHOLD = 1000;
+
+export function planRequest(schema: Schema, intent: Intent, options: PlanOptions): RequestPlan {
+  let nodes = 0;
+  const context: PlanContext = {
+    schema,
+    schemaName: intent.schema,
+    areAggregatesEnabled: options.areAggregatesEnabled,
+    nextNumber: () => nodes++,
+  };
+  if (intent.action === 'call') return planFunction(context, intent, options);
+  const relation = findRelation(schema, intent.schema, intent.name);
+  if (!relation) throw unknownRelation(intent);
+  return intent.action === 'read'
+    ? planTable(context, intent, relation, options)
+    : planChange(context, intent, relation, options);
+}
+
+function unknownRelation({ schema, name }: Intent): RecordsError {
+  return new RecordsError('42P01', `relation "${schema}.${name}" does not exist`);
+}
+
+const NO_SETTINGS = {};
+
+function planTable(context: PlanContext, intent: Intent, relation: Relation, options: PlanOptions): RequestPlan {
+  const node = planResource(context, intent, { kind: 'relation', relation }, { filters: true, page: true });
+  return { ...common(intent, node, options), isReadOnly: true };
+}
+
+function planFunction(context: PlanContext, intent: Intent, options: PlanOptions): RequestPlan {
+  const call = planCall(context.schema, intent);
+  const { routine } = call;
+  const source: Source = { kind: 'call', call };
+  const isRows = routine.returns.kind === 'rows';
+  const columns = isRows ? intent : { ...intent, select: undefined, filters: [], orders: [] };
+  const node = planResource(context, columns, source, { filters: true, page: true });
+  const timeout = routine.settings.statement_timeout;
+  return {
+    ...common(intent, node, options),
+    isSingle: !routine.isSet,
+    isVoid: routine.returns.kind === 'void',
+    isReadOnly: intent.method !== 'POST' || !routine.isVolatile,
+    settings: timeout === undefined ? NO_SETTINGS : { statement_timeout: timeout },
+  };
+}
+
+function planChange(context: PlanContext, intent: Intent, relation: Relation, options: PlanOptions): RequestPlan {
+  const { preferences } = intent;
+  const write = planWrite(context, intent, relation);
+  const node = planResource(context, intent, { kind: 'written', relation }, { filters: false, page: false });
+  const base = common(intent, node, options);
+  const isLocated =
+    write.action === 'insert' && preferences.return === 'headers-only' && relation.primaryKey.length > 0;
+  return {
+    ...base,
+    write,
+    isReadOnly: false,
+    showsRows: preferences.return === 'representation',
+    hasInnerEmbeds: node.embeds.some(({ isInner }) => isInner) || node.where.length > 0,
+    location: isLocated ? relation.primaryKey : undefined,
+    guards: guardsOf(intent, write, base.format),
+  };
+}
+
+function guardsOf({ preferences }: Intent, write: WritePlan, format: Format): Guard[] {
+  const guards: Guard[] = [];
+  if (write.action === 'put') guards.push({ code: 'PGRST115', isBroken: { kind: 'not one' } });
+  if (write.page?.limit !== undefined) {
+    guards.push({ code: 'PGRST110', isBroken: { kind: 'more than', limit: write.page.limit } });
+  }
+  const { maxAffected, handling } = preferences;
+  if (maxAffected !== undefined && handling === 'strict' && (write.action === 'update' || write.action === 'delete')) {
+    guards.push({ code: 'PGRST124', isBroken: { kind: 'more than', limit: { constant: String(maxAffected) } } });
+  }
+  if (format.kind === 'object' && write.action !== 'put')
+    guards.push({ code: 'PGRST116', isBroken: { kind: 'not one' } });
+  return guards;
+}
+
+function common(intent: Intent, node: NodePlan, { maxRows }: PlanOptions): RequestPlan {
+  const { preferences } = intent;
+  return {
+    node,
+    write: undefined,
+    format: negotiate(intent.accept, () => undefined),
+    handler: undefined,
+    isHead: intent.isHead,
+    isSingle: false,
+    isVoid: false,
+    isReadOnly: false,
+    isRolledBack: preferences.tx === 'rollback',
+    isTransaction:
+      preferences.tx === 'rollback' || preferences.count === 'planned' || preferences.count === 'estimated',
+    count: preferences.count,
+    threshold: maxRows ?? ESTIMATE_THRESHOLD,
+    showsRows: true,
+    hasInnerEmbeds: false,
+    location: undefined,
+    guards: [],
+    settings: NO_SETTINGS,
+  };
+}

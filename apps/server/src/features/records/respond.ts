@@ -1,0 +1,213 @@
+/** Result to answer: status, headers and body. */
+import { RecordsError } from './errors.ts';
+import { type Execution, guardError } from './execute.ts';
+import type { Intent } from './intent.ts';
+import { JSON_TYPE } from './media-types.ts';
+import type { RequestPlan } from './plan-request.ts';
+import { appliedPreferences, type PreferenceName, parsePrefer } from './prefer.ts';
+import { RESULT } from './query.ts';
+import { contentRange, describePage } from './range.ts';
+
+export interface Answer {
+  readonly status: number;
+  readonly headers: Record<string, string | string[]>;
+  /** Undefined: there is none. */
+  readonly body: string | undefined;
+}
+
+/** What of the request beside its intent an answer depends on. */
+export interface AnswerContext {
+  /** Path of the table or function, for links. */
+  readonly path: string;
+  readonly query: string;
+  /** The time zone that was granted. */
+  readonly timezone: string | undefined;
+}
+
+/** The preferences that count for each action, in the order in which they are confirmed. */
+const APPLICABLE: Readonly<Record<Intent['action'], readonly (PreferenceName | 'max-affected')[]>> = {
+  read: ['count', 'tx', 'handling'],
+  insert: ['resolution', 'missing', 'return', 'count', 'tx', 'handling'],
+  update: ['missing', 'return', 'count', 'tx', 'handling', 'max-affected'],
+  put: ['return', 'count', 'tx', 'handling'],
+  delete: ['return', 'count', 'tx', 'handling', 'max-affected'],
+  call: ['params', 'count', 'tx', 'handling', 'max-affected'],
+};
+
+export function respond(intent: Intent, plan: RequestPlan, execution: Execution, context: AnswerContext): Answer {
+  const headers: Answer['headers'] = {};
+  const applied = preferenceApplied(intent, context);
+  if (applied !== '') headers['preference-applied'] = applied;
+  if (plan.format.plan) {
+    headers['content-type'] = plan.format.contentType;
+    return { status: 200, headers, body: execution.lines.join('\n') };
+  }
+  const answer = RESPONDERS[intent.action](intent, plan, execution, context);
+  Object.assign(headers, answer.headers);
+  return override({ ...answer, headers }, execution);
+}
+
+function preferenceApplied({ action, preferences }: Intent, { timezone }: AnswerContext): string {
+  if (preferences.text === NO_PREFERENCES && timezone === undefined) return '';
+  const choices = appliedPreferences(preferences, APPLICABLE[action]);
+  if (timezone === undefined) return choices;
+  return choices === '' ? `timezone=${timezone}` : `${choices}, timezone=${timezone}`;
+}
+
+const NO_PREFERENCES = parsePrefer('').text;
+
+type Responder = (intent: Intent, plan: RequestPlan, execution: Execution, context: AnswerContext) => Answer;
+
+const RESPONDERS: Readonly<Record<Intent['action'], Responder>> = {
+  read: respondToRead,
+  call: respondToCall,
+  insert: respondToInsert,
+  put: respondToPut,
+  update: (intent, plan, { row }) => {
+    const affected = countOf(row[RESULT.page]);
+    const range = contentRange(0, affected, intent.preferences.count === 'exact' ? affected : undefined);
+    return respondToChange(plan, row[RESULT.body], { 'content-range': range });
+  },
+  delete: (intent, plan, { row }) => {
+    const affected = countOf(row[RESULT.page]);
+    const range = contentRange(0, 0, intent.preferences.count === 'exact' ? affected : undefined);
+    return respondToChange(plan, row[RESULT.body], { 'content-range': range });
+  },
+};
+
+function countOf(text: string | null | undefined): number {
+  return Number(text ?? 0);
+}
+
+function respondToRead(
+  intent: Intent,
+  plan: RequestPlan,
+  execution: Execution,
+  { path, query }: AnswerContext,
+): Answer {
+  const page = readPage(intent, plan, execution);
+  const headers: Answer['headers'] = {
+    'content-range': page.contentRange,
+    'content-location': query === '' ? path : `${path}?${query}`,
+    'content-type': plan.format.contentType,
+  };
+  return { status: page.status, headers, body: execution.row[RESULT.body] ?? '' };
+}
+
+/** Checks a page of rows against what was asked for, and describes it. */
+function readPage({ range }: Intent, { format, count, threshold }: RequestPlan, { row, estimate }: Execution) {
+  const rows = countOf(row[RESULT.page]);
+  if (format.kind === 'object' && rows !== 1) throw guardError('PGRST116', String(rows));
+  const counted = row[RESULT.total] == null ? undefined : countOf(row[RESULT.total]);
+  const isEstimate = count === 'planned' || (count === 'estimated' && counted !== undefined && counted > threshold);
+  const total =
+    isEstimate && estimate !== undefined ? Math.max(estimate, count === 'estimated' ? (counted ?? 0) : 0) : counted;
+  return describePage(range.offset, rows, total);
+}
+
+function respondToCall(intent: Intent, plan: RequestPlan, execution: Execution): Answer {
+  if (plan.isVoid) return { status: 204, headers: {}, body: undefined };
+  const isObject = plan.format.kind === 'object' && !plan.isSingle;
+  const page = readPage(intent, isObject ? plan : { ...plan, format: { ...plan.format, kind: 'array' } }, execution);
+  const { body } = { body: execution.row[RESULT.body] };
+  const headers = { 'content-range': page.contentRange, 'content-type': plan.format.contentType };
+  return { status: page.status, headers, body: body || plan.isHead ? (body ?? '') : 'null' };
+}
+
+function respondToInsert(
+  { preferences }: Intent,
+  plan: RequestPlan,
+  { row }: Execution,
+  { path }: AnswerContext,
+): Answer {
+  const affected = countOf(row[RESULT.page]);
+  const merged = row[RESULT.merged] == null ? 0 : countOf(row[RESULT.merged]);
+  const isMerge = plan.write?.conflict?.resolution === 'merge';
+  const headers: Answer['headers'] = {
+    'content-range': contentRange(0, 0, preferences.count === 'exact' ? affected : undefined),
+    'content-type': plan.showsRows ? plan.format.contentType : JSON_TYPE,
+  };
+  const location = plan.location && affected === 1 ? locationOf(plan.location, row[RESULT.location]) : undefined;
+  if (location !== undefined) headers.location = `${path}?${location}`;
+  return { status: isMerge && merged > 0 && merged === affected ? 200 : 201, headers, body: row[RESULT.body] || '[]' };
+}
+
+function locationOf(names: readonly string[], json: string | null | undefined): string | undefined {
+  if (json == null) return undefined;
+  const values: (string | null)[] = JSON.parse(json);
+  const filters = names.map((name, position) => {
+    const value = values[position];
+    return `${encodeURIComponent(name)}=${value == null ? 'is.null' : `eq.${encodeURIComponent(value)}`}`;
+  });
+  return filters.join('&');
+}
+
+function respondToPut(_intent: Intent, plan: RequestPlan, { row }: Execution): Answer {
+  const isNew = row[RESULT.merged] == null;
+  if (!plan.showsRows)
+    return isNew
+      ? { status: 201, headers: { 'content-type': JSON_TYPE }, body: '[]' }
+      : { status: 204, headers: {}, body: undefined };
+  return {
+    status: isNew ? 201 : 200,
+    headers: { 'content-type': plan.format.contentType },
+    body: row[RESULT.body] || '[]',
+  };
+}
+
+function respondToChange(plan: RequestPlan, body: string | null | undefined, headers: Answer['headers']): Answer {
+  if (!plan.showsRows) return { status: 204, headers, body: undefined };
+  return { status: 200, headers: { ...headers, 'content-type': plan.format.contentType }, body: body || '[]' };
+}
+
+/** SQL may set the status and add or replace headers. */
+function override(answer: Answer, { row }: Execution): Answer {
+  const status = row[RESULT.status];
+  const headers = row[RESULT.headers];
+  if (status == null && headers == null) return answer;
+  return {
+    ...answer,
+    status: statusFrom(status) ?? answer.status,
+    headers: headers == null ? answer.headers : mergeHeaders(answer.headers, headers),
+  };
+}
+
+function statusFrom(text: string | null | undefined): number | undefined {
+  if (text == null) return undefined;
+  const status = Number(text);
+  if (/^\d{3}$/.test(text) && status >= 100) return status;
+  throw new RecordsError('PGRST112', 'response.status guc must be a valid status code');
+}
+
+function mergeHeaders(own: Answer['headers'], json: string): Answer['headers'] {
+  const merged = { ...own };
+  const set = new Map<string, string[]>();
+  for (const [name, value] of parseHeaders(json)) {
+    const key = name.toLowerCase();
+    set.set(key, [...(set.get(key) ?? []), value]);
+  }
+  for (const [name, values] of set) merged[name] = values.length === 1 ? (values[0] ?? '') : values;
+  return merged;
+}
+
+function parseHeaders(json: string): [string, string][] {
+  let list: unknown;
+  try {
+    list = JSON.parse(json);
+  } catch {
+    throw badHeaders();
+  }
+  if (!Array.isArray(list)) throw badHeaders();
+  return list.map((item: unknown) => {
+    const [entry, ...more] = Object.entries(typeof item === 'object' && item !== null ? item : {});
+    if (!entry || more.length > 0 || typeof entry[1] !== 'string') throw badHeaders();
+    return [entry[0], entry[1]];
+  });
+}
+
+function badHeaders(): RecordsError {
+  return new RecordsError(
+    'PGRST111',
+    'response.headers guc must be a JSON array composed of objects with a single key and a string value',
+  );
+}
