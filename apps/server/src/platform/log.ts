@@ -1,4 +1,4 @@
-import { type DestinationStream, type Logger, pino } from 'pino';
+import { type DestinationStream, type Logger, pino, stdSerializers } from 'pino';
 
 export type { Logger };
 
@@ -13,6 +13,7 @@ export function createLog(level: 'silent' | 'info' = 'info', destination?: Desti
       redact: ['req.headers.authorization', 'req.headers.cookie', 'req.headers["x-api-key"]'],
       serializers: {
         req: (request: { method: string; url: string }) => ({ method: request.method, url: withoutQuery(request.url) }),
+        err: withoutDetail,
       },
     },
     destination ?? pino.destination({ dest: 2, sync: false }),
@@ -23,4 +24,10 @@ export function createLog(level: 'silent' | 'info' = 'info', destination?: Desti
 function withoutQuery(url: string): string {
   const end = url.indexOf('?');
   return end < 0 ? url : url.slice(0, end);
+}
+
+/** PostgreSQL's `detail` quotes the row at fault, be it a password. */
+function withoutDetail(error: Error): Record<string, unknown> {
+  const { detail, ...rest } = stdSerializers.err(error);
+  return rest;
 }

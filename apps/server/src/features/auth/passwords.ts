@@ -9,8 +9,12 @@ const CURRENT_PREFIX = '$argon2id$v=19$m=19456,t=2,p=1$';
 /** What is checked where there is no password, so that it takes as long. Nothing is known to match it. */
 const NO_PASSWORD = `${CURRENT_PREFIX}AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA`;
 
-/** Imported hashes. A cost above 16 takes seconds to check and would block the threads that all requests share. */
-const BCRYPT = /^\$2[aby]\$(?:0[4-9]|1[0-6])\$/;
+/**
+ * Hashes that can be checked, imported ones included. A bcrypt cost above 16, or an argon2 of gigabytes, would
+ * hold up the threads that all requests share.
+ */
+const BCRYPT = /^\$2[aby]\$(?:0[4-9]|1[0-6])\$[./\w]{53}$/;
+const ARGON2 = /^\$argon2(?:id|i|d)\$v=\d+\$m=\d{1,6},t=\d{1,2},p=\d{1,2}\$[\w+/]{11,}\$[\w+/]{16,}$/;
 
 /** Hashes a password with argon2id, off the main thread. */
 export function hashPassword(password: string): Promise<string> {
@@ -20,7 +24,7 @@ export function hashPassword(password: string): Promise<string> {
 /** True when the password matches its hash. Without a hash it takes as long and is false. */
 export async function isPasswordOf(hashed: string | null | undefined, password: string): Promise<boolean> {
   if (hashed && BCRYPT.test(hashed)) return verifyBcrypt(password, hashed);
-  const usable = hashed?.startsWith('$argon2') ? hashed : NO_PASSWORD;
+  const usable = hashed && ARGON2.test(hashed) ? hashed : NO_PASSWORD;
   const matches = await verify(usable, password);
   return matches && usable !== NO_PASSWORD;
 }
