@@ -34,7 +34,9 @@ create table system.custom_migrations (
   version text primary key check (version ~ '^[0-9]{1,64}$'),
   name text not null,
   statements text[] not null,
-  created_at timestamptz not null default now()
+  created_at timestamptz not null default now(),
+  -- SHA-256 of the text as it was sent: an applied migration does not change any more.
+  checksum text
 );
 
 create table system.mcp_usage (

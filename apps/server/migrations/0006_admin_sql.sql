@@ -25,8 +25,9 @@ create table system.owner_statements (
 );
 revoke all on system.owner_statements from project_admin;
 
+-- Whatever the caller's session is set to, the text is read here as the server's parser has read it.
 create function system.run_owner_statement(ticket uuid) returns void language plpgsql security definer
-set search_path = pg_catalog, pg_temp as $$
+set search_path = pg_catalog, pg_temp set standard_conforming_strings = on as $$
 declare
   text_to_run text;
 begin

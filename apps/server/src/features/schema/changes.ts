@@ -37,7 +37,7 @@ export async function changeSchema<Result>(
 ): Promise<Change<Result>> {
   const change = await db
     .as({ role: 'project_admin' })
-    .tx((tx) => finish(tx, () => work(tx), options), {}, options.signal);
+    .tx((tx) => finish(tx, () => work(tx), options), { search_path: 'public' }, options.signal);
   if (change.isSchemaChange) await reloadSchema();
   return change;
 }
@@ -49,6 +49,7 @@ export async function changeSchemaAsOwner<Result>(
   options: ChangeOptions = {},
 ): Promise<Change<Result>> {
   const change = await db.system.tx(async (tx) => {
+    await tx.query(sql`set local search_path = public`);
     const handOver = async () => {
       const result = await work(tx);
       await tx.query(sql`select system.reassign_public_objects_to_project_admin()`);

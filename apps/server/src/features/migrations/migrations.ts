@@ -1,0 +1,111 @@
+import { createHash } from 'node:crypto';
+import type { CreateMigration, Migration } from '@insforge/contract/migrations.ts';
+import {
+  type Change,
+  changeSchema,
+  findRefusal,
+  type ParsedStatement,
+  parseSql,
+  runAsOwner,
+  runScript,
+  type SchemaDoor,
+  toRefusalError,
+} from '#features/schema/index.ts';
+import type { SystemTx, UserTx } from '#platform/db/db.ts';
+import { quoteLiteral, sql } from '#platform/db/sql.ts';
+import { AppError } from '#platform/errors.ts';
+
+interface MigrationRow extends Omit<Migration, 'createdAt'> {
+  created_at: Date;
+}
+
+const SELECTED = sql`select version, name, statements, created_at from system.custom_migrations`;
+
+/** Every applied migration, oldest first. */
+export async function listMigrations(tx: Pick<SystemTx, 'query'>): Promise<Migration[]> {
+  const rows = await tx.query<MigrationRow>(sql`${SELECTED} order by version::numeric`);
+  return rows.map(toMigration);
+}
+
+const toMigration = ({ created_at, ...rest }: MigrationRow): Migration => ({
+  ...rest,
+  createdAt: created_at.toISOString(),
+});
+
+/**
+ * Applies a migration: its statements and its line in the ledger are one transaction. Those that arrive
+ * together take turns.
+ */
+export async function applyMigration(
+  door: SchemaDoor,
+  { version, name, sql: text, dryRun }: CreateMigration,
+  signal: AbortSignal,
+): Promise<Change<Migration>> {
+  const statements = await readMigration(text);
+  const canonical = BigInt(version).toString();
+  const checksum = createHash('sha256').update(text).digest('hex');
+  const work = async (tx: UserTx) => {
+    await tx.query(sql`select pg_advisory_xact_lock(hashtext('system.custom_migrations'))`);
+    await requireNewer(tx, canonical, checksum);
+    await runScript(door.db, tx, { sql: text, statements });
+    await runAsOwner(door.db, tx, ledgerEntry({ version: canonical, name, statements, checksum }));
+    const row = await tx.one<MigrationRow>(sql`${SELECTED} where version = ${canonical}`);
+    if (!row) throw new Error(`the migration ${canonical} is not in the ledger`);
+    return toMigration(row);
+  };
+  return changeSchema(door, work, { dryRun, signal });
+}
+
+/**
+ * Reads the text of a migration.
+ * @throws AppError DATABASE_FORBIDDEN for statements that a migration may not contain
+ */
+export async function readMigration(text: string): Promise<ParsedStatement[]> {
+  const statements = await parseSql(text);
+  if (statements.length === 0) throw new AppError('DATABASE_VALIDATION_ERROR', 'The migration has no statement');
+  const refusal = findRefusal(statements);
+  if (!refusal) return statements;
+  throw toRefusalError(refusal, text, {
+    code: 'DATABASE_FORBIDDEN',
+    ...(refusal.isTransactionControl ? { status: 400 } : {}),
+  });
+}
+
+async function requireNewer(tx: UserTx, version: string, checksum: string): Promise<void> {
+  const latest = await tx.one<{ version: string; name: string }>(sql`
+    select version, name from system.custom_migrations order by version::numeric desc limit 1`);
+  if (!latest || BigInt(version) > BigInt(latest.version)) return;
+  const same = await tx.one<{ name: string; checksum: string | null }>(sql`
+    select name, checksum from system.custom_migrations where version::numeric = ${version}::numeric`);
+  const message = !same
+    ? `The version ${version} is not newer than the latest applied migration ${latest.version} (${latest.name})`
+    : same.checksum === checksum
+      ? `The migration ${version} (${same.name}) is applied already, with exactly this text`
+      : `The version ${version} is taken by the migration ${same.name}, with another text`;
+  throw new AppError('DATABASE_MIGRATION_ALREADY_EXISTS', message, {
+    nextActions:
+      same?.checksum === checksum
+        ? 'There is nothing to do.'
+        : `Applied migrations do not change: put what is new into one with a version greater than ${latest.version}.`,
+    details: { latestVersion: latest.version },
+  });
+}
+
+interface LedgerEntry {
+  version: string;
+  name: string;
+  statements: readonly ParsedStatement[];
+  checksum: string;
+}
+
+/** The ledger is the owner's to write, so that an admin's SQL cannot make it lie. */
+function ledgerEntry({ version, name, statements, checksum }: LedgerEntry): string {
+  const texts = statements.map((statement) => quoteLiteral(terminated(statement)));
+  const values = [quoteLiteral(version), quoteLiteral(name), `array[${texts.join(', ')}]`, quoteLiteral(checksum)];
+  return `insert into system.custom_migrations (version, name, statements, checksum) values (${values.join(', ')})`;
+}
+
+/** With its semicolon, which a comment at the end must not swallow. */
+export function terminated({ text }: ParsedStatement): string {
+  return text.slice(text.lastIndexOf('\n') + 1).includes('--') ? `${text}\n;` : `${text};`;
+}

@@ -1,0 +1,37 @@
+import type { MigrationRehearsal } from '@insforge/contract/migrations.ts';
+import { changeSchema, type ParsedStatement, runScript, type SchemaDoor } from '#features/schema/index.ts';
+import { AppError, toAppError } from '#platform/errors.ts';
+import { readMigration, terminated } from './migrations.ts';
+import { assessRisks } from './risks.ts';
+
+/** Runs a migration for real and undoes it. A migration that fails is an answer here, not an error. */
+export async function rehearseMigration(
+  door: SchemaDoor,
+  sql: string,
+  signal: AbortSignal,
+): Promise<MigrationRehearsal> {
+  let statements: ParsedStatement[] = [];
+  try {
+    statements = await readMigration(sql);
+    const script = { sql, statements };
+    const { warnings } = await changeSchema(door, (tx) => runScript(door.db, tx, script), { dryRun: true, signal });
+    return { valid: true, ...describe(statements), ...(warnings.length > 0 ? { warnings } : {}) };
+  } catch (error) {
+    const known = toAppError(error);
+    if (!(error instanceof AppError) || known.status >= 500) throw error;
+    const { line, column, statement } = (known.details ?? {}) as { line?: number; column?: number; statement?: string };
+    return {
+      valid: false,
+      ...describe(statements),
+      error: known.message,
+      line,
+      column,
+      statement,
+      nextActions: known.nextActions,
+    };
+  }
+}
+
+function describe(statements: readonly ParsedStatement[]) {
+  return { statementCount: statements.length, statements: statements.map(terminated), ...assessRisks(statements) };
+}

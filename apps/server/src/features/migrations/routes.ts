@@ -1,0 +1,48 @@
+import {
+  CreateMigrationReplySchema,
+  CreateMigrationSchema,
+  DryRunMigrationSchema,
+  MigrationListSchema,
+  MigrationRehearsalSchema,
+} from '@insforge/contract/migrations.ts';
+import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import { type SchemaDoor, withDeadline } from '#features/schema/index.ts';
+import { audit } from '#platform/audit.ts';
+import { clientLeft } from '#platform/http/leaving.ts';
+import { applyMigration, listMigrations } from './migrations.ts';
+import { rehearseMigration } from './rehearsal.ts';
+
+export const migrationRoutes: FastifyPluginAsyncZod<{ door: SchemaDoor }> = async (app, { door }) => {
+  const { db } = door;
+
+  app.get('/api/database/migrations', { schema: { response: { 200: MigrationListSchema } } }, async () => ({
+    migrations: await listMigrations(db.system),
+  }));
+
+  app.post(
+    '/api/database/migrations',
+    { schema: { body: CreateMigrationSchema, response: { 201: CreateMigrationReplySchema } } },
+    async (request, reply) => {
+      const { dryRun } = request.body;
+      const { result, warnings } = await withDeadline(clientLeft(reply), (signal) =>
+        applyMigration(door, request.body, signal),
+      );
+      if (!dryRun) {
+        const details = { name: result.name, version: result.version, statementCount: result.statements.length };
+        await audit(db.system, request, { action: 'CREATE_CUSTOM_MIGRATION', module: 'DATABASE', details });
+      }
+      return reply.status(201).send({
+        ...result,
+        message: dryRun ? 'Dry run: it works, and nothing was changed' : 'Migration executed successfully',
+        ...(dryRun ? { dryRun } : {}),
+        ...(warnings.length > 0 ? { warnings } : {}),
+      });
+    },
+  );
+
+  app.post(
+    '/api/database/migrations/dry-run',
+    { schema: { body: DryRunMigrationSchema, response: { 200: MigrationRehearsalSchema } } },
+    (request, reply) => withDeadline(clientLeft(reply), (signal) => rehearseMigration(door, request.body.sql, signal)),
+  );
+};
