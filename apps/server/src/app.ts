@@ -1,9 +1,12 @@
 import type { FastifyInstance } from 'fastify';
-import { auth } from '#features/auth/index.ts';
+import { auth, readAuthConfig } from '#features/auth/index.ts';
 import { health } from '#features/health/index.ts';
+import { metadata } from '#features/metadata/index.ts';
+import { migrations } from '#features/migrations/index.ts';
 import { schema } from '#features/schema/index.ts';
 import { secrets } from '#features/secrets/index.ts';
 import { openStorage } from '#features/storage/index.ts';
+import { usage } from '#features/usage/index.ts';
 import { createHttpServer } from '#platform/http/server.ts';
 import type { Logger } from '#platform/log.ts';
 import { openPlatform } from '#platform/platform.ts';
@@ -20,6 +23,13 @@ export async function buildApp(config: Config, log: Logger): Promise<FastifyInst
   await app.register(health, { db, version: config.version });
   await app.register(auth, { platform, adminUsername: config.adminUsername });
   await app.register(schema, { platform, reloadSchema });
+  await app.register(migrations, { platform, reloadSchema });
+  await app.register(metadata, {
+    platform,
+    version: config.version,
+    sections: { auth: { read: () => readAuthConfig(db) } },
+  });
+  await app.register(usage, { platform });
   await app.register(secrets, { platform, dataDir: config.dataDir });
   const files = await openStorage({ db, log, dataDir: config.dataDir });
   app.addHook('onClose', () => files.close());
