@@ -36,7 +36,7 @@ export async function signIn(auth: Auth, { email, password }: SignIn, device: De
     return (await isPasswordOf(candidate?.password, password)) ? candidate : undefined;
   });
   if (!found) {
-    await delay(startedAt + WRONG_PASSWORD_MS - performance.now());
+    await delay(Math.max(0, startedAt + WRONG_PASSWORD_MS - performance.now()));
     throw new AppError('AUTH_UNAUTHORIZED', 'Wrong email address or password', {
       nextActions: 'Check both. New users register with POST /api/auth/users.',
     });
