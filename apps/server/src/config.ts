@@ -78,6 +78,8 @@ const EnvironmentSchema = z.object({
     .regex(/^[\w!.*'()/-]*$/, 'must be a path of letters, digits and !.*()-_')
     .default(''),
   S3_USE_PRESIGNED_URLS: flag.default(true),
+  ALLOW_PRIVATE_NETWORK: flag.default(false),
+  MAIL_LIMIT_PER_IP: z.coerce.number('must be a number').int().min(0).default(5),
   UPLOAD_IDLE_TIMEOUT_MS: z.coerce.number('must be a number').int().min(100).max(600_000).default(30_000),
 });
 
@@ -121,6 +123,10 @@ export interface Config {
   readonly adminUsername: string;
   readonly storage: StorageConfig;
   /** Secrets that the environment gives; what is absent is generated on the first start. */
+  /** Servers that an admin names may be on this machine or its network. Otherwise only public ones are called. */
+  readonly allowPrivateNetwork: boolean;
+  /** How many mails with codes or links one network address may ask for in 15 minutes; 0 for any number. */
+  readonly mailLimitPerIp: number;
   readonly given: {
     readonly jwtSecret: string | undefined;
     readonly encryptionKey: string | undefined;
@@ -153,6 +159,8 @@ export function loadConfig(environment: Readonly<Record<string, string | undefin
     storage: Object.freeze(storageConfig(env)),
     given: Object.freeze({
       jwtSecret: env.JWT_SECRET,
+    allowPrivateNetwork: env.ALLOW_PRIVATE_NETWORK,
+    mailLimitPerIp: env.MAIL_LIMIT_PER_IP,
       encryptionKey: env.ENCRYPTION_KEY,
       adminPassword: env.ROOT_ADMIN_PASSWORD,
       apiKey: env.ACCESS_API_KEY,

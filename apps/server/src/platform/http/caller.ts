@@ -28,7 +28,9 @@ export interface Guards {
   /** API key, or a token of the role project_admin. */
   requireAdmin: onRequestHookHandler;
   /** A token; no key will do. */
-  requireToken: onRequestHookHandler;
+  requireToken: onRequestAsyncHookHandler;
+  /** API key, or a token of somebody: the anon key, which everybody has, will not do. */
+  requireIdentity: onRequestAsyncHookHandler;
   /** The API key; no token will do. */
   requireApiKey: onRequestHookHandler;
 }
@@ -83,6 +85,11 @@ export function createGuards(keys: AccessKeys, tokens: AccessTokens): Guards {
       ({ kind }) => kind === 'api-key' || new AppError('AUTH_INVALID_API_KEY', 'This needs the API key'),
     ),
   };
+    requireIdentity: guard(
+      ({ claims }) =>
+        claims.role !== 'anon' ||
+        new AppError('AUTH_INVALID_CREDENTIALS', 'This needs the token of a signed-in user, or the API key'),
+    ),
 }
 
 /** The token of `Authorization: Bearer`; an absent, empty or different scheme counts as none. */

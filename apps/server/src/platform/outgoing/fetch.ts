@@ -1,0 +1,60 @@
+import { isIP } from 'node:net';
+import { isPublicAddress, lookupPublic, PrivateAddressError } from './addresses.ts';
+
+export type OutgoingFetch = typeof globalThis.fetch;
+
+interface OutgoingOptions {
+  /** For servers of the developer's own machine or network. */
+  allowPrivate: boolean;
+  timeoutMs: number;
+  /** A longer answer fails: whoever was named must not fill our memory. */
+  maxBytes: number;
+}
+
+/**
+ * `fetch` for addresses that somebody else named. Every connection, also that of a redirect, goes to a public
+ * address or fails with PrivateAddressError as its cause. `close` ends idle connections.
+ */
+export function createOutgoingFetch(options: OutgoingOptions): { fetch: OutgoingFetch; close: () => Promise<void> } {
+  // Loaded with the first call, because most servers start without ever making one.
+  let loading: ReturnType<typeof load> | undefined;
+  return {
+    async fetch(input, init) {
+      const { fetch, dispatcher } = await (loading ??= load(options));
+      const timeout = AbortSignal.timeout(options.timeoutMs);
+      const signal = init?.signal ? AbortSignal.any([init.signal, timeout]) : timeout;
+      // The types of undici and of Node describe the same objects.
+      const request = { ...init, signal, dispatcher } as Parameters<typeof fetch>[1];
+      const response = await fetch(input as Parameters<typeof fetch>[0], request);
+      return response as unknown as Response;
+    },
+    async close() {
+      if (loading) await (await loading).dispatcher.destroy();
+    },
+  };
+}
+
+async function load({ allowPrivate, timeoutMs, maxBytes }: OutgoingOptions) {
+  const { Agent, buildConnector, fetch } = await import('undici');
+  const connect = buildConnector({ timeout: timeoutMs, ...(allowPrivate ? {} : { lookup: lookupPublic }) });
+  const dispatcher = new Agent({
+    maxResponseSize: maxBytes,
+    headersTimeout: timeoutMs,
+    bodyTimeout: timeoutMs,
+    connect(target, callback) {
+      // A literal address is connected to without a lookup. URLs have it in normal form, whatever was written.
+      const host = target.hostname.replace(/^\[|\]$/g, '');
+      if (!allowPrivate && isIP(host) && !isPublicAddress(host)) callback(new PrivateAddressError(host, host), null);
+      else connect(target, callback);
+    },
+  });
+  return { fetch, dispatcher };
+}
+
+/** The refusal behind a failed `fetch`, if that is why it failed. */
+export function privateAddressBehind(error: unknown): PrivateAddressError | undefined {
+  for (let cause = error; cause instanceof Error; cause = cause.cause) {
+    if (cause instanceof PrivateAddressError) return cause;
+  }
+  return undefined;
+}
