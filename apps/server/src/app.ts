@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify';
 import { auth, readAuthConfig } from '#features/auth/index.ts';
+import { email } from '#features/email/index.ts';
 import { health } from '#features/health/index.ts';
 import { metadata } from '#features/metadata/index.ts';
 import { migrations } from '#features/migrations/index.ts';
@@ -22,8 +23,10 @@ export async function buildApp(config: Config, log: Logger): Promise<FastifyInst
 
   await app.register(health, { db, version: config.version });
   await app.register(auth, { platform, adminUsername: config.adminUsername });
-  await app.register(schema, { platform, reloadSchema });
-  await app.register(migrations, { platform, reloadSchema });
+  await app.register(email, { platform, allowPrivateNetwork: config.allowPrivateNetwork, log });
+  await app.register(records, { db, schema: cache, requireUser: platform.guards.requireUser });
+  await app.register(schema, { platform, reloadSchema: () => cache.reload() });
+  await app.register(migrations, { platform, reloadSchema: () => cache.reload() });
   await app.register(metadata, {
     platform,
     version: config.version,

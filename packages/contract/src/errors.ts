@@ -58,5 +58,10 @@ export interface ErrorBody {
   error: ErrorCode;
   message: string;
   statusCode: number;
+  // email
+  EMAIL_SMTP_CONNECTION_FAILED: {
+    status: 400,
+    nextActions: 'Check host, port, username and password with the provider; nothing was saved.',
+  },
   nextActions?: string;
 }

@@ -6,7 +6,7 @@ import { addressOf } from './http/caller.ts';
 /** One thing that an admin did. `action` and `module` are UPPER_SNAKE; `details` have camelCase keys. */
 export interface AuditEntry {
   action: string;
-  module: 'AUTH' | 'DATABASE' | 'SECRETS' | 'STORAGE';
+  module: 'AUTH' | 'DATABASE' | 'EMAIL' | 'SECRETS' | 'STORAGE';
   details: Record<string, unknown>;
 }
 
