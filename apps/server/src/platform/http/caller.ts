@@ -81,15 +81,15 @@ export function createGuards(keys: AccessKeys, tokens: AccessTokens): Guards {
       ({ kind }) =>
         kind === 'token' || new AppError('AUTH_INVALID_CREDENTIALS', 'This needs the token of a signed-in user'),
     ),
-    requireApiKey: guard(
-      ({ kind }) => kind === 'api-key' || new AppError('AUTH_INVALID_API_KEY', 'This needs the API key'),
-    ),
-  };
     requireIdentity: guard(
       ({ claims }) =>
         claims.role !== 'anon' ||
         new AppError('AUTH_INVALID_CREDENTIALS', 'This needs the token of a signed-in user, or the API key'),
     ),
+    requireApiKey: guard(
+      ({ kind }) => kind === 'api-key' || new AppError('AUTH_INVALID_API_KEY', 'This needs the API key'),
+    ),
+  };
 }
 
 /** The token of `Authorization: Bearer`; an absent, empty or different scheme counts as none. */
