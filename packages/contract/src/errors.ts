@@ -40,6 +40,11 @@ export const ERRORS = {
   STORAGE_NOT_FOUND: { status: 404 },
   STORAGE_ALREADY_EXISTS: { status: 409 },
   STORAGE_PERMISSION_DENIED: { status: 403 },
+  S3_ACCESS_KEY_LIMIT_EXCEEDED: {
+    status: 400,
+    nextActions: 'Revoke one that is not used: GET /api/storage/s3/access-keys, DELETE /api/storage/s3/access-keys/{id}.',
+  },
+  S3_ACCESS_KEY_NOT_FOUND: { status: 404, nextActions: 'List the keys with GET /api/storage/s3/access-keys.' },
   // general
   MISSING_FIELD: { status: 400 },
   INVALID_INPUT: { status: 400 },
