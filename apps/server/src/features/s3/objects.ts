@@ -1,0 +1,169 @@
+import {
+  copyObject as copyStoredObject,
+  deleteObjects as deleteStoredObjects,
+  getBucket,
+  getObject as getStoredObject,
+  headObject as headStoredObject,
+  putObject as putStoredObject,
+  type StoredObject,
+} from '#features/storage/index.ts';
+import { quoteEtag, type S3Context, type S3Reply, xmlReply } from './context.ts';
+import { readCopySource, sourceOf } from './copy-source.ts';
+import { S3Error } from './errors.ts';
+import { checkConditions, checksumHeaders, objectHeaders, readMetadata, readRange } from './object-headers.ts';
+import { readDocument } from './payload.ts';
+import { headerOf, type S3Request } from './request.ts';
+import { readTags, readTagsHeader, writeTags } from './tagging.ts';
+import { childrenOf, parseXml, textOf, type XmlNode } from './xml.ts';
+
+type ByteRange = { start: number; end: number };
+
+export async function getObject(context: S3Context): Promise<S3Reply> {
+  const { storage, actor, request } = context;
+  let range: ByteRange | undefined;
+  const { object, body } = await getStoredObject(storage, actor, request.bucket, request.key, (found) => {
+    range = select(request, found);
+    return range;
+  });
+  return { ...describe(request, object, range), body };
+}
+
+export async function headObject({ storage, actor, request }: S3Context): Promise<S3Reply> {
+  const object = await headStoredObject(storage, actor, request.bucket, request.key);
+  return describe(request, object, select(request, object));
+}
+
+/** Which bytes of an object a request asks for, if it still wants any. */
+function select(request: S3Request, object: StoredObject): ByteRange | undefined {
+  checkConditions(request, object);
+  const part = request.query.get('partNumber');
+  if (part !== undefined && (part !== '1' || object.etag?.includes('-'))) {
+    throw new S3Error('NotImplemented', 'Parts of an object cannot be had by their number. Use the Range header.');
+  }
+  return readRange(headerOf(request, 'range'), object.size);
+}
+
+function describe(request: S3Request, object: StoredObject, range: ByteRange | undefined): S3Reply {
+  const { start, end } = range ?? { start: 0, end: object.size - 1 };
+  return {
+    status: range ? 206 : 200,
+    headers: {
+      ...objectHeaders(object, request),
+      'content-length': String(end - start + 1),
+      'content-range': range && `bytes ${start}-${end}/${object.size}`,
+    },
+  };
+}
+
+export async function putObject({ storage, actor, request, payload }: S3Context): Promise<S3Reply> {
+  const tags = readTagsHeader(request);
+  const metadata = readMetadata(request);
+  const stored = await putStoredObject(storage, actor, {
+    bucket: request.bucket,
+    key: request.key,
+    body: payload.read(),
+    mimeType: headerOf(request, 'content-type'),
+    announcedSize: payload.size,
+    metadata,
+    createOnly: isCreateOnly(request),
+    verify: () => {
+      const checksum = payload.checksum();
+      return checksum ? { ...metadata, checksums: { [checksum.algorithm]: checksum.value } } : metadata;
+    },
+  });
+  if (tags.length > 0) await storage.db.system.tx((tx) => writeTags(tx, request, tags));
+  return { headers: { etag: quoteEtag(stored.etag), ...checksumHeaders(stored.metadata?.checksums) } };
+}
+
+/** True where the object must not be there yet. Other conditions on a write are refused, not ignored. */
+export function isCreateOnly(request: S3Request): boolean {
+  const noneMatch = headerOf(request, 'if-none-match');
+  if (headerOf(request, 'if-match') !== undefined || (noneMatch !== undefined && noneMatch !== '*')) {
+    throw new S3Error('NotImplemented', 'Writes take If-None-Match: * as their only condition');
+  }
+  return noneMatch !== undefined;
+}
+
+export async function copyObject({ storage, actor, request }: S3Context): Promise<S3Reply> {
+  const from = readCopySource(request);
+  const to = { bucket: request.bucket, key: request.key };
+  const source = await sourceOf(storage, actor, from);
+  checkConditions(request, source, 'x-amz-copy-source-');
+  const replaces = (header: string) => isReplacing(headerOf(request, header), header);
+  const [newMetadata, newTags] = [replaces('x-amz-metadata-directive'), replaces('x-amz-tagging-directive')];
+  if (from.bucket === to.bucket && from.key === to.key && !newMetadata && !newTags) {
+    throw new S3Error('InvalidRequest', 'An object can be copied to itself only to change its metadata or tags');
+  }
+  const tags = newTags ? readTagsHeader(request) : await storage.db.system.tx((tx) => readTags(tx, from));
+  const stored = await copyStoredObject(storage, actor, {
+    from,
+    to,
+    ...(newMetadata
+      ? {
+          mimeType: headerOf(request, 'content-type') ?? 'application/octet-stream',
+          metadata: { ...readMetadata(request), checksums: source.metadata?.checksums ?? {} },
+        }
+      : {}),
+    createOnly: isCreateOnly(request),
+  });
+  if (tags.length > 0) await storage.db.system.tx((tx) => writeTags(tx, to, tags));
+  return xmlReply('CopyObjectResult', [
+    ['LastModified', stored.uploadedAt.toISOString()],
+    ['ETag', quoteEtag(stored.etag)],
+    ...checksumNodes(stored),
+  ]);
+}
+
+function isReplacing(directive: string | undefined, header: string): boolean {
+  if (directive === undefined || directive === 'COPY') return false;
+  if (directive === 'REPLACE') return true;
+  throw new S3Error('InvalidArgument', `${header} must be COPY or REPLACE`);
+}
+
+function checksumNodes({ metadata }: StoredObject): XmlNode[] {
+  return Object.entries(metadata?.checksums ?? {}).map(([algorithm, value]) => [`Checksum${algorithm}`, value]);
+}
+
+/** Gone is gone: a key that was not there is no error. */
+export async function deleteObject({ storage, actor, request }: S3Context): Promise<S3Reply> {
+  const { bucket, key } = request;
+  await storage.db.system.tx((tx) => getBucket(tx, bucket));
+  if (headerOf(request, 'if-match') !== undefined) throw new S3Error('NotImplemented', 'Deletes take no condition');
+  await deleteStoredObjects(storage, actor, bucket, [key]);
+  return { status: 204 };
+}
+
+const MAX_DELETED = 1000;
+
+export async function deleteObjects({ storage, actor, request, payload }: S3Context): Promise<S3Reply> {
+  const document = await parseXml(await readDocument(payload), 'Delete');
+  const wanted = childrenOf(document, 'Object').map((object) => ({
+    key: textOf(object, 'Key') ?? '',
+    problem: problemOf(textOf(object, 'VersionId'), textOf(object, 'ETag')),
+  }));
+  if (wanted.length === 0 || wanted.length > MAX_DELETED) throw new S3Error('MalformedXML');
+  await storage.db.system.tx((tx) => getBucket(tx, request.bucket));
+  const keys = wanted.filter(({ problem }) => !problem).map(({ key }) => key);
+  await deleteStoredObjects(storage, actor, request.bucket, keys);
+  const isQuiet = textOf(document, 'Quiet') === 'true';
+  const nodes = wanted.flatMap(({ key, problem }): XmlNode[] => {
+    if (problem)
+      return [
+        [
+          'Error',
+          [
+            ['Key', key],
+            ['Code', problem.code],
+            ['Message', problem.message],
+          ],
+        ],
+      ];
+    return isQuiet ? [] : [['Deleted', [['Key', key]]]];
+  });
+  return xmlReply('DeleteResult', nodes);
+}
+
+function problemOf(versionId: string | undefined, etag: string | undefined): S3Error | undefined {
+  if (versionId !== undefined && versionId !== '' && versionId !== 'null') return new S3Error('NoSuchVersion');
+  return etag === undefined ? undefined : new S3Error('NotImplemented', 'Deletes take no condition');
+}
