@@ -4,6 +4,7 @@ import { email } from '#features/email/index.ts';
 import { health } from '#features/health/index.ts';
 import { metadata } from '#features/metadata/index.ts';
 import { migrations } from '#features/migrations/index.ts';
+import { s3 } from '#features/s3/index.ts';
 import { schema } from '#features/schema/index.ts';
 import { secrets } from '#features/secrets/index.ts';
 import { openStorage } from '#features/storage/index.ts';
@@ -36,6 +37,7 @@ export async function buildApp(config: Config, log: Logger): Promise<FastifyInst
   await app.register(secrets, { platform, dataDir: config.dataDir });
   const files = await openStorage({ db, log, dataDir: config.dataDir });
   app.addHook('onClose', () => files.close());
+  await app.register(s3, { platform, storage: files, region: config.storage.region, baseUrl: config.apiBaseUrl });
 
   await listener.start();
   await app.ready();
