@@ -18,9 +18,27 @@ export const ERRORS = {
   AUTH_EMAIL_EXISTS: { status: 409, nextActions: 'Sign in with POST /api/auth/sessions, or use another address.' },
   AUTH_USER_NOT_FOUND: { status: 404 },
   AUTH_UNAUTHORIZED: { status: 401 },
+  AUTH_OAUTH_CONFIG_ERROR: {
+    status: 500,
+    nextActions: 'An admin configures providers with POST /api/auth/oauth/configs.',
+  },
+  AUTH_OAUTH_CONFIG_NOT_FOUND: {
+    status: 404,
+    nextActions: 'List what is configured: GET /api/auth/oauth/configs, GET /api/auth/oauth/custom/configs.',
+  },
+  AUTH_OAUTH_CONFIG_ALREADY_EXISTS: { status: 409 },
   AUTH_SIGNUP_DISABLED: {
     status: 403,
     nextActions: 'An admin can allow it: PUT /api/auth/config {"disableSignup":false}.',
+  },
+  AUTH_USER_BANNED: { status: 403 },
+  AUTH_SECOND_FACTOR_REQUIRED: {
+    status: 403,
+    nextActions: 'Send the challenge of this answer and a code to POST /api/auth/sessions/second-factor.',
+  },
+  AUTH_CUSTOM_CLAIMS_FAILED: {
+    status: 500,
+    nextActions: 'The server log has the cause. An admin can take the function out: DELETE /api/auth/custom-claims.',
   },
   // database
   DATABASE_INVALID_PARAMETER: { status: 400 },
@@ -45,6 +63,11 @@ export const ERRORS = {
     nextActions: 'Revoke one that is not used: GET /api/storage/s3/access-keys, DELETE /api/storage/s3/access-keys/{id}.',
   },
   S3_ACCESS_KEY_NOT_FOUND: { status: 404, nextActions: 'List the keys with GET /api/storage/s3/access-keys.' },
+  // email
+  EMAIL_SMTP_CONNECTION_FAILED: {
+    status: 400,
+    nextActions: 'Check host, port, username and password with the provider; nothing was saved.',
+  },
   // general
   MISSING_FIELD: { status: 400 },
   INVALID_INPUT: { status: 400 },
@@ -63,10 +86,5 @@ export interface ErrorBody {
   error: ErrorCode;
   message: string;
   statusCode: number;
-  // email
-  EMAIL_SMTP_CONNECTION_FAILED: {
-    status: 400,
-    nextActions: 'Check host, port, username and password with the provider; nothing was saved.',
-  },
   nextActions?: string;
 }

@@ -52,8 +52,9 @@ export async function refreshAdminSession(
   auth: Auth,
   { subject, passwordMark }: RootAdmin,
   presented: PresentedSession,
+  device: Device,
 ): Promise<AdminSession> {
   if (presented.subject !== subject) throw endedSession();
-  const session = await rotateSession(auth.db.system, presented, passwordMark);
+  const session = await rotateSession(auth.db.system, presented, device, passwordMark);
   return { admin: { sub: subject }, ...(await issueTokens(auth, session)) };
 }

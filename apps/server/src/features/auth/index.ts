@@ -1,10 +1,15 @@
 import type { FastifyPluginAsync } from 'fastify';
 import type { Platform } from '#platform/platform.ts';
 import { createRootAdmin } from './admin.ts';
+import { createCustomClaims } from './custom-claims.ts';
 import { createRefreshTokens } from './refresh-tokens.ts';
 import { adminSessionRoutes, currentAdminRoutes } from './routes/admin.ts';
 import { configRoutes, publicConfigRoutes } from './routes/config.ts';
+import { customClaimsRoutes } from './routes/custom-claims.ts';
+import { ownFactorRoutes, secondFactorRoutes, userFactorRoutes } from './routes/factors.ts';
 import { jwksRoutes } from './routes/jwks.ts';
+import { requireOwnSession } from './routes/own-session.ts';
+import { ownSessionRoutes, userSessionRoutes } from './routes/own-sessions.ts';
 import { currentUserRoutes, publicProfileRoutes } from './routes/profiles.ts';
 import { sessionRoutes, signUpRoutes } from './routes/sessions.ts';
 import { userRoutes } from './routes/users.ts';
@@ -13,7 +18,7 @@ import { createThrottle } from './throttle.ts';
 export { readAuthConfig } from './config.ts';
 
 interface AuthOptions {
-  platform: Pick<Platform, 'db' | 'keys' | 'tokens' | 'guards' | 'jwtSecret' | 'adminPassword'>;
+  platform: Pick<Platform, 'db' | 'listener' | 'cipher' | 'keys' | 'tokens' | 'guards' | 'jwtSecret' | 'adminPassword'>;
   adminUsername: string;
 }
 
@@ -22,8 +27,15 @@ const MAX_BODY_BYTES = 1024 * 1024;
 
 /** Users, their sessions and profiles, the admin's session, and the settings of sign-in. */
 export const auth: FastifyPluginAsync<AuthOptions> = async (app, { platform, adminUsername }) => {
-  const { db, keys, tokens, guards, jwtSecret, adminPassword } = platform;
-  const parts = { db, tokens, refreshTokens: createRefreshTokens(jwtSecret), throttle: createThrottle(db.system) };
+  const { db, listener, cipher, keys, tokens, guards, jwtSecret, adminPassword } = platform;
+  const customClaims = createCustomClaims(db, listener);
+  const parts = {
+    db,
+    tokens,
+    refreshTokens: createRefreshTokens(jwtSecret),
+    throttle: createThrottle(db.system),
+    customClaims,
+  };
   const rootAdmin = createRootAdmin({ username: adminUsername, password: adminPassword, jwtSecret });
 
   app.addHook('onRoute', (route) => {
@@ -36,6 +48,7 @@ export const auth: FastifyPluginAsync<AuthOptions> = async (app, { platform, adm
 
   await app.register(async (everybody) => {
     await everybody.register(sessionRoutes, parts);
+    await everybody.register(secondFactorRoutes, { auth: parts, cipher });
     await everybody.register(adminSessionRoutes, { auth: parts, rootAdmin });
     await everybody.register(publicConfigRoutes, { db });
     await everybody.register(publicProfileRoutes, { db });
@@ -48,6 +61,11 @@ export const auth: FastifyPluginAsync<AuthOptions> = async (app, { platform, adm
   await app.register(async (signedIn) => {
     signedIn.addHook('onRequest', guards.requireToken);
     await signedIn.register(currentUserRoutes, { db });
+    await signedIn.register(async (inPerson) => {
+      inPerson.addHook('onRequest', requireOwnSession(db));
+      await inPerson.register(ownSessionRoutes, { db });
+      await inPerson.register(ownFactorRoutes, { auth: parts, cipher });
+    });
     await signedIn.register(async (signedInAdmins) => {
       signedInAdmins.addHook('onRequest', guards.requireAdmin);
       await signedInAdmins.register(currentAdminRoutes);
@@ -56,6 +74,9 @@ export const auth: FastifyPluginAsync<AuthOptions> = async (app, { platform, adm
   await app.register(async (admins) => {
     admins.addHook('onRequest', guards.requireAdmin);
     await admins.register(userRoutes, { db, keys });
+    await admins.register(userSessionRoutes, { db });
+    await admins.register(userFactorRoutes, { db });
+    await admins.register(customClaimsRoutes, { db, customClaims });
     await admins.register(configRoutes, { db });
   });
 };

@@ -11,9 +11,13 @@ export const SESSION_SECONDS = 7 * 24 * 3600;
 const GRACE_SECONDS = 10;
 const SWEPT_AT_A_TIME = 50;
 
+/** How a session was proved: by one factor, or by two. */
+export type Aal = 'aal1' | 'aal2';
+
 /** One signed-in device. */
 export interface Session {
   id: string;
+  aal: Aal;
   realm: Realm;
   subject: string;
   csrfNonce: string;
@@ -24,7 +28,7 @@ export interface Session {
 }
 
 /** What a refresh token says of its session: the state in which the token was made. */
-export type PresentedSession = Omit<Session, 'rotatedAt'>;
+export type PresentedSession = Omit<Session, 'rotatedAt' | 'aal'>;
 
 /** Where a session is opened from. */
 export interface Device {
@@ -33,7 +37,7 @@ export interface Device {
 }
 
 const SESSION = sql`
-  id, kind as realm, subject, csrf_nonce as "csrfNonce", generation,
+  id, aal, kind as realm, subject, csrf_nonce as "csrfNonce", generation,
   floor(extract(epoch from rotated_at))::float8 as "rotatedAt"`;
 
 const LIFETIME = sql`make_interval(secs => ${SESSION_SECONDS})`;
@@ -41,19 +45,20 @@ const LIFETIME = sql`make_interval(secs => ${SESSION_SECONDS})`;
 /** Opens a session, and sweeps some that have expired. */
 export async function openSession(
   tx: Pick<SystemTx, 'one'>,
-  owner: { realm: Realm; subject: string; passwordMark?: string },
+  owner: { realm: Realm; subject: string; passwordMark?: string; aal?: Aal },
   { userAgent, address }: Device,
 ): Promise<Session> {
-  const { realm, subject, passwordMark = null } = owner;
+  const { realm, subject, passwordMark = null, aal = 'aal1' } = owner;
   const session = await tx.one<Session>(sql`
     with expired as (
       select id from auth.sessions where expires_at <= now() limit ${SWEPT_AT_A_TIME} for update skip locked
     ), swept as (
       delete from auth.sessions using expired where sessions.id = expired.id
     )
-    insert into auth.sessions (kind, subject, user_id, csrf_nonce, expires_at, user_agent, ip_address, password_mark)
+    insert into auth.sessions
+      (kind, subject, user_id, csrf_nonce, expires_at, user_agent, ip_address, password_mark, aal)
     values (${realm}, ${subject}, ${realm === 'user' ? subject : null}, ${randomBytes(32).toString('base64url')},
-      now() + ${LIFETIME}, ${userAgent?.slice(0, 500)}, ${address}, ${passwordMark})
+      now() + ${LIFETIME}, ${userAgent?.slice(0, 500)}, ${address}, ${passwordMark}, ${aal})
     returning ${SESSION}`);
   if (!session) throw new Error('the session was not stored');
   return session;
@@ -68,14 +73,18 @@ export async function openSession(
 export async function rotateSession(
   tx: Pick<SystemTx, 'one' | 'query'>,
   { id, realm, subject, generation }: PresentedSession,
+  { userAgent, address }: Device,
   passwordMark: string | null = null,
 ): Promise<Session> {
   const alive = sql`
     id = ${id} and kind = ${realm} and subject = ${subject} and expires_at > now()
-    and password_mark is not distinct from ${passwordMark}`;
+    and password_mark is not distinct from ${passwordMark}
+    and not exists (select from auth.users u where u.id = user_id and u.banned_until > now())`;
   // Of several at once, one finds the generation; the others wait for its row and then do not.
   const rotated = await tx.one<Session>(sql`
-    update auth.sessions set generation = generation + 1, rotated_at = now(), expires_at = now() + ${LIFETIME}
+    update auth.sessions
+    set generation = generation + 1, rotated_at = now(), expires_at = now() + ${LIFETIME},
+      user_agent = coalesce(${userAgent?.slice(0, 500)}, user_agent), ip_address = coalesce(${address}, ip_address)
     where ${alive} and generation = ${generation} returning ${SESSION}`);
   if (rotated) return rotated;
   const successor = await tx.one<Session>(sql`

@@ -1,12 +1,14 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { SignIn, User } from '@insforge/contract/auth.ts';
-import type { Db } from '#platform/db/db.ts';
+import type { Claims, Db } from '#platform/db/db.ts';
 import { AppError } from '#platform/errors.ts';
 import type { AccessTokens } from '#platform/tokens/access-tokens.ts';
+import { admit } from './admission.ts';
 import { readConfig } from './config.ts';
+import type { CustomClaims } from './custom-claims.ts';
 import { hashPassword, isOutdated, isPasswordOf } from './passwords.ts';
 import type { RefreshTokens } from './refresh-tokens.ts';
-import { type Device, openSession, type PresentedSession, rotateSession, type Session } from './sessions.ts';
+import { type Aal, type Device, openSession, type PresentedSession, rotateSession, type Session } from './sessions.ts';
 import type { Throttle } from './throttle.ts';
 import { findByEmail, readUser, replacePassword, USER_WRITER } from './users.ts';
 
@@ -16,6 +18,7 @@ export interface Auth {
   tokens: AccessTokens;
   refreshTokens: RefreshTokens;
   throttle: Throttle;
+  customClaims: CustomClaims;
 }
 
 /** What a client holds of its session. Web clients get the refresh token as a cookie. */
@@ -62,30 +65,56 @@ export async function signIn(auth: Auth, { email, password }: SignIn, device: De
  */
 const WRONG_PASSWORD_MS = 250;
 
-/** Opens a session for a user who has proved who they are. */
-export async function startUserSession(auth: Auth, user: User, device: Device): Promise<UserSession> {
-  const session = await openSession(auth.db.system, { realm: 'user', subject: user.id }, device);
-  return { user, ...(await issueTokens(auth, session, user.email)) };
+/**
+ * Opens a session for a user who has proved who they are. Every way in ends here, so that nobody who is banned,
+ * and nobody with one factor of two, comes in by any of them.
+ * @param aal `aal2` only where the second factor has just been checked
+ * @throws AppError AUTH_USER_BANNED, AUTH_SECOND_FACTOR_REQUIRED with the challenge to answer
+ */
+export async function startUserSession(
+  auth: Auth,
+  user: User,
+  device: Device,
+  aal: Aal = 'aal1',
+): Promise<UserSession> {
+  await admit(auth.db.system, user.id, aal);
+  const session = await openSession(auth.db.system, { realm: 'user', subject: user.id, aal }, device);
+  return { user, ...(await issueTokens(auth, session, user)) };
 }
 
 /** Exchanges a refresh token of a user for new tokens. @throws AppError AUTH_UNAUTHORIZED */
-export async function refreshUserSession(auth: Auth, presented: PresentedSession): Promise<UserSession> {
-  const session = await rotateSession(auth.db.system, presented);
+export async function refreshUserSession(
+  auth: Auth,
+  presented: PresentedSession,
+  device: Device,
+): Promise<UserSession> {
+  const session = await rotateSession(auth.db.system, presented, device);
   const user = await readUser(auth.db.system, session.subject);
-  return { user, ...(await issueTokens(auth, session, user.email)) };
+  return { user, ...(await issueTokens(auth, session, user)) };
 }
 
-/** Signs the tokens of a session as it stands. */
+/** Signs the tokens of a session as it stands; for users, with what `auth.custom_claims` adds. */
 export async function issueTokens(
-  { tokens, refreshTokens }: Auth,
+  { tokens, refreshTokens, customClaims }: Auth,
   session: Session,
-  email?: string,
+  user?: User,
 ): Promise<SessionTokens> {
-  const role = session.realm === 'admin' ? 'project_admin' : 'authenticated';
-  const claims = { sub: session.subject, ...(email === undefined ? {} : { email }), role } as const;
+  const claims = user
+    ? await userClaims(customClaims, user, { aal: session.aal })
+    : ({ sub: session.subject, role: 'project_admin' } as const);
   return {
     accessToken: await tokens.sign(claims, session.id),
     refreshToken: await refreshTokens.sign(session),
     csrfToken: refreshTokens.csrfToken(session),
   };
+}
+
+/** What a token says of a user: who it is, what the developer's hook adds, and above it what only we may say. */
+export async function userClaims(
+  customClaims: CustomClaims,
+  user: User,
+  own: Readonly<Record<string, unknown>>,
+): Promise<Claims & { sub: string }> {
+  const { id: sub, email } = user;
+  return { sub, email, role: 'authenticated', more: { ...(await customClaims.of(user)), ...own } };
 }

@@ -84,8 +84,9 @@ export async function insertUser(
   return row && toUser(row);
 }
 
-/** Replaces a password hash, unless somebody else did in the meantime. */
+/** Hashes the same password in a better way, unless somebody else did in the meantime. Sessions go on. */
 export async function replacePassword(tx: UserTx, id: string, before: string, after: string): Promise<void> {
+  await tx.query(sql`select set_config('insforge.rehashed', ${id}, true)`);
   await tx.query(sql`
     update auth.users set password = ${after}, updated_at = now() where id = ${id} and password = ${before}`);
 }

@@ -11,6 +11,13 @@ export interface Claims {
   role: Role;
   sub?: string;
   email?: string;
+  /** What else a token of ours says; `auth.jwt()` gives it to policies. Never outranks the three above. */
+  more?: Readonly<Record<string, unknown>>;
+}
+
+/** The claims as SQL sees them, in `request.jwt.claims`. */
+function toClaimsText({ more, ...claims }: Claims): string {
+  return JSON.stringify(more ? { ...more, ...claims } : claims);
 }
 
 interface Tx {
@@ -142,7 +149,7 @@ const BEGIN: Statement = { text: 'begin', values: [] };
 function prologue(claims: Claims, settings: Settings = {}): Statement {
   const pairs = Object.entries(settings);
   let text = `select set_config('role', $1, true), set_config('request.jwt.claims', $2, true)`;
-  const values = [claims.role, JSON.stringify(claims)];
+  const values = [claims.role, toClaimsText(claims)];
   for (const [name, value] of pairs) {
     text += `, set_config($${values.push(name)}, $${values.push(value)}, true)`;
   }

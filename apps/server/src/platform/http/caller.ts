@@ -1,5 +1,5 @@
 import { isIP } from 'node:net';
-import type { FastifyRequest, onRequestAsyncHookHandler, onRequestHookHandler } from 'fastify';
+import type { FastifyRequest, onRequestAsyncHookHandler } from 'fastify';
 import type { Claims } from '#platform/db/db.ts';
 import { AppError } from '#platform/errors.ts';
 import type { AccessKeys } from '#platform/tokens/access-keys.ts';
@@ -12,6 +12,8 @@ export interface Caller {
   claims: Claims;
   /** The name in the audit log: `api-key`, `anonymous`, or the subject of the token. */
   actor: string;
+  /** The session that a token of ours came from. */
+  sessionId?: string;
 }
 
 declare module 'fastify' {
@@ -24,15 +26,15 @@ declare module 'fastify' {
 /** The access levels. A feature puts one on an encapsulated scope, not into its handlers. */
 export interface Guards {
   /** API key, anon key or any valid token. */
-  requireUser: onRequestHookHandler;
+  requireUser: onRequestAsyncHookHandler;
   /** API key, or a token of the role project_admin. */
-  requireAdmin: onRequestHookHandler;
+  requireAdmin: onRequestAsyncHookHandler;
   /** A token; no key will do. */
   requireToken: onRequestAsyncHookHandler;
   /** API key, or a token of somebody: the anon key, which everybody has, will not do. */
   requireIdentity: onRequestAsyncHookHandler;
   /** The API key; no token will do. */
-  requireApiKey: onRequestHookHandler;
+  requireApiKey: onRequestAsyncHookHandler;
 }
 
 const API_KEY: Caller = { kind: 'api-key', claims: { role: 'project_admin' }, actor: 'api-key' };
@@ -50,11 +52,13 @@ export function createGuards(keys: AccessKeys, tokens: AccessTokens): Guards {
     if (bearer.startsWith('ik_')) return byApiKey(keys, bearer);
     if (bearer.startsWith('anon_')) return byAnonKey(keys, bearer);
     const { claims } = await tokens.verify(bearer);
+    const sessionId = claims.more?.sid;
     // Only a signed-in user has an identity that policies may rely on.
     return {
       kind: 'token',
       claims: claims.role === 'authenticated' ? claims : { role: claims.role },
       actor: claims.sub,
+      ...(typeof sessionId === 'string' ? { sessionId } : {}),
     };
   };
 

@@ -8,12 +8,23 @@ export const ACCESS_TOKEN_SECONDS = 15 * 60;
 
 export interface AccessTokens {
   /** Signs an access token for the claims, valid for 15 minutes. `sessionId` is the session it came from. */
-  sign(claims: Claims & { sub: string }, sessionId?: string): Promise<string>;
+  sign(claims: Claims & { sub: string }, sessionId?: string, seconds?: number): Promise<string>;
   /**
    * Checks a token and returns who it speaks for. Verified tokens are remembered until they expire.
    * @throws AppError AUTH_UNAUTHORIZED for anything that is not a valid, unexpired access token
    */
   verify(token: string): VerifiedToken | Promise<VerifiedToken>;
+  /**
+   * Signs an access token that a user granted to a program of somebody else's. It names the grant's token id, and
+   * counts only while `isGranted` says that this is in force.
+   */
+  signForClient(claims: Claims & { sub: string }, grant: ClientGrant): Promise<string>;
+  /** The id of a token that `signForClient` made; undefined for every other text. */
+  clientTokenId(token: string): Promise<string | undefined>;
+  /** Tells how to find out whether the token of a client is in force. Until then, none is. */
+  onClientToken(isGranted: (tokenId: string) => Promise<boolean>): void;
+  /** The private key as JWK, for the one feature that signs tokens of other kinds with it. */
+  exportSigningKey(): Promise<JWK>;
   /**
    * The session that a token of ours came from, also where the token has expired: whoever leaves may be late.
    * Undefined for every other token. It says which session to end, never who is calling.
@@ -28,6 +39,21 @@ export interface VerifiedToken {
   /** Seconds since the epoch. */
   expiresAt: number;
 }
+
+/** What a user granted to a program of somebody else's. Times are seconds since the epoch. */
+export interface ClientGrant {
+  tokenId: string;
+  clientId: string;
+  scope: string;
+  issuedAt: number;
+  expiresAt: number;
+}
+
+/** Who made the tokens of clients, and for whom. Our own users' tokens carry neither. */
+const CLIENT_ISSUER = 'insforge';
+const CLIENT_AUDIENCE = 'insforge-api';
+/** The scope without which a client learns who the user is, but cannot act for them here. */
+export const API_SCOPE = 'api';
 
 /** Generates the RSA key pair of a server, as PEM. */
 export async function makeSigningKey(): Promise<{ privateKey: string; publicKey: string }> {
@@ -58,15 +84,25 @@ export async function createAccessTokens(keys: {
   const keyFor = (kid: string | undefined): [KeyObject, string] =>
     kid === keys.keyId ? [publicKey, 'RS256'] : [sharedSecret, 'HS256'];
 
+  let isGranted: (tokenId: string) => Promise<boolean> = async () => false;
+
   const check = async (token: string): Promise<VerifiedToken> => {
     let payload: JWTPayload;
+    let isOurs: boolean;
     try {
       const [key, algorithm] = keyFor(decodeProtectedHeader(token).kid);
+      isOurs = key === publicKey;
       ({ payload } = await jwtVerify(token, key, { algorithms: [algorithm], requiredClaims: ['sub', 'exp'] }));
     } catch (cause) {
       throw invalidToken(cause);
     }
-    const verified = toVerifiedToken(payload);
+    const verified = toVerifiedToken(payload, isOurs);
+    if (isOurs && payload.client_id !== undefined) {
+      // Never remembered: the user may withdraw the grant at any moment.
+      if (!isClientToken(payload) || !(await isGranted(payload.jti))) throw invalidToken();
+      requireApiScope(payload.scope);
+      return verified;
+    }
     if (remembered.size >= MAX_REMEMBERED) remembered.delete(remembered.keys().next().value ?? '');
     remembered.set(token, verified);
     return verified;
@@ -74,11 +110,11 @@ export async function createAccessTokens(keys: {
 
   return {
     jwks,
-    sign: (claims, sessionId) =>
-      new SignJWT({ ...claims, sid: sessionId })
+    sign: ({ more, ...claims }, sessionId, seconds = ACCESS_TOKEN_SECONDS) =>
+      new SignJWT({ ...more, ...claims, sid: sessionId })
         .setProtectedHeader({ alg: 'RS256', kid: keys.keyId, typ: 'JWT' })
         .setIssuedAt()
-        .setExpirationTime(`${ACCESS_TOKEN_SECONDS}s`)
+        .setExpirationTime(`${seconds}s`)
         .sign(privateKey),
     verify(token) {
       const known = remembered.get(token);
@@ -87,6 +123,23 @@ export async function createAccessTokens(keys: {
       remembered.delete(token);
       throw invalidToken();
     },
+    signForClient: ({ more, ...claims }, { tokenId, clientId, scope, issuedAt, expiresAt }) =>
+      new SignJWT({ ...more, ...claims, client_id: clientId, scope })
+        .setProtectedHeader({ alg: 'RS256', kid: keys.keyId, typ: 'at+jwt' })
+        .setJti(tokenId)
+        .setIssuer(CLIENT_ISSUER)
+        .setAudience(CLIENT_AUDIENCE)
+        .setIssuedAt(issuedAt)
+        .setExpirationTime(expiresAt)
+        .sign(privateKey),
+    async clientTokenId(token) {
+      const { payload } = await jwtVerify(token, publicKey, { algorithms: ['RS256'] }).catch(() => ({ payload: {} }));
+      return isClientToken(payload) ? payload.jti : undefined;
+    },
+    onClientToken(lookup) {
+      isGranted = lookup;
+    },
+    exportSigningKey: async () => ({ ...(await exportJWK(privateKey)), kid: keys.keyId, alg: 'RS256', use: 'sig' }),
     async sessionOf(token) {
       const options = { algorithms: ['RS256'], clockTolerance: Number.MAX_SAFE_INTEGER };
       const { payload } = await jwtVerify(token, publicKey, options).catch(() => ({ payload: { sid: undefined } }));
@@ -95,7 +148,31 @@ export async function createAccessTokens(keys: {
   };
 }
 
-function toVerifiedToken(payload: JWTPayload): VerifiedToken {
+/** Says what every token must; the rest of a token of ours is for policies (RFC 7519, section 4.1). */
+const NOT_PASSED_ON = new Set(['iss', 'sub', 'aud', 'exp', 'nbf', 'iat', 'jti', 'role', 'email']);
+
+function isClientToken(payload: JWTPayload): payload is JWTPayload & { jti: string; scope: string } {
+  return (
+    payload.iss === CLIENT_ISSUER &&
+    payload.aud === CLIENT_AUDIENCE &&
+    typeof payload.client_id === 'string' &&
+    typeof payload.jti === 'string' &&
+    typeof payload.scope === 'string'
+  );
+}
+
+function requireApiScope(scope: string): void {
+  if (scope.split(' ').includes(API_SCOPE)) return;
+  throw new AppError('AUTH_UNAUTHORIZED', `This token was granted for "${scope}", not for the API`, {
+    status: 403,
+    nextActions: `Ask the user for the scope ${API_SCOPE}. What this token may read is at /api/oauth/v1/userinfo.`,
+  });
+}
+
+/** @param isOurs whether this server signed it; of others' tokens, only who they speak for is believed */
+function toVerifiedToken(payload: JWTPayload, isOurs: boolean): VerifiedToken {
+  // Where the audience is somebody else, it is an ID token, which tells a client who signed in and opens nothing.
+  if (isOurs && payload.aud !== undefined && payload.aud !== CLIENT_AUDIENCE) throw invalidToken();
   // Refresh tokens, and whatever else this server signs for one purpose, share the secret of access tokens.
   const isSpecial = payload.type === 'refresh' || (payload.iss === 'insforge' && payload.type !== undefined);
   if (isSpecial || typeof payload.sub !== 'string' || payload.sub === '') throw invalidToken();
@@ -108,9 +185,19 @@ function toVerifiedToken(payload: JWTPayload): VerifiedToken {
   }
   const email = typeof payload.email === 'string' ? payload.email : undefined;
   return {
-    claims: { sub: payload.sub, ...(email === undefined ? {} : { email }), role: role as Role },
+    claims: {
+      sub: payload.sub,
+      ...(email === undefined ? {} : { email }),
+      role: role as Role,
+      ...(isOurs ? moreClaims(payload) : {}),
+    },
     expiresAt: payload.exp ?? 0,
   };
+}
+
+function moreClaims(payload: JWTPayload): Pick<Claims, 'more'> {
+  const more = Object.entries(payload).filter(([name]) => !NOT_PASSED_ON.has(name));
+  return more.length > 0 ? { more: Object.fromEntries(more) } : {};
 }
 
 function invalidToken(cause?: unknown): AppError {

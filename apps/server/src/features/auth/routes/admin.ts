@@ -40,7 +40,7 @@ export const adminSessionRoutes: FastifyPluginAsyncZod<{ auth: Auth; rootAdmin: 
     },
     async (request, reply) => {
       const presented = await requireCookieSession(request, refreshTokens, 'admin');
-      return deliver(reply, await refreshAdminSession(auth, rootAdmin, presented));
+      return deliver(reply, await refreshAdminSession(auth, rootAdmin, presented, deviceOf(request)));
     },
   );
 

@@ -52,7 +52,7 @@ export const sessionRoutes: FastifyPluginAsyncZod<Auth> = async (app, auth) => {
         client_type === 'web'
           ? await requireCookieSession(request, refreshTokens, 'user')
           : await requireBodySession(auth, request.body.refreshToken);
-      return deliver(reply, client_type, await refreshUserSession(auth, presented));
+      return deliver(reply, client_type, await refreshUserSession(auth, presented, deviceOf(request)));
     },
   );
 
@@ -91,7 +91,7 @@ export const signUpRoutes: FastifyPluginAsyncZod<Auth> = async (app, auth) => {
 };
 
 /** Gives a client its tokens in the way that its kind keeps them. */
-function deliver<Tokens extends SessionTokens>(
+export function deliver<Tokens extends SessionTokens>(
   reply: FastifyReply,
   clientType: ClientType,
   { refreshToken, csrfToken, ...rest }: Tokens,
