@@ -25,6 +25,7 @@ export interface Reply {
   /** Parsed where it is JSON, else the text. */
   body: any;
   text: string;
+  bytes: Buffer;
 }
 
 export type Headers = Record<string, string>;
@@ -99,11 +100,12 @@ export async function startApi(fixture = '', options: Partial<RecordsOptions> = 
       headers: { ...(await credential(who)), ...headers },
       ...payload,
     });
-    const isJson = /json/.test(String(reply.headers['content-type'] ?? '')) && reply.body !== '';
+    const isJson = /^[^;]*json/.test(String(reply.headers['content-type'] ?? '')) && reply.body !== '';
     return {
       status: reply.statusCode,
       headers: reply.headers,
       body: isJson ? JSON.parse(reply.body) : reply.body,
+      bytes: reply.rawPayload,
       text: reply.body,
     };
   };

@@ -22,16 +22,23 @@ export async function answerRequest(
   request: HttpRequest,
 ): Promise<Answer> {
   const schema = cache.current;
-  const intent = parseRequest(request, schema);
+  const intent = parseRequest(request, schema, options.maxRows);
   const timezone = await checkPreferences(intent.preferences, cache);
   let compiled: CompiledRequest | undefined = schema.plans.get(intent.shape);
   if (!compiled) {
     compiled = compileRequest(planRequest(schema, intent, options), schema);
     schema.plans.set(intent.shape, compiled);
   }
+  if (compiled.plan.format.plan && claims.role !== 'project_admin' && !options.arePlansPublic)
+    throw noPlans(intent.accept);
   const settings = settingsOf(schema, claims, compiled.plan, intent, request, timezone);
   const execution = await execute(db, claims, compiled, intent.values, settings);
   return respond(intent, compiled.plan, execution, { path: request.path, query: request.query, timezone });
+}
+
+/** A query plan tells of data that policies hide. */
+function noPlans(accept: string): RecordsError {
+  return new RecordsError('PGRST107', `None of these media types are available: ${accept.split(';', 1)[0]}`);
 }
 
 /** The time zone to use; under strict handling anything not understood is refused. */

@@ -14,6 +14,8 @@ export interface RecordsOptions {
   areAggregatesEnabled?: boolean;
   /** The most rows that one read returns. */
   maxRows?: number;
+  /** On: everybody may ask for query plans, which tell of data that policies hide. */
+  arePlansPublic?: boolean;
 }
 
 /**
@@ -21,7 +23,7 @@ export interface RecordsOptions {
  * dialect of PostgREST.
  */
 export const records: FastifyPluginAsync<RecordsOptions> = async (app, options) => {
-  const { db, schema, requireUser, areAggregatesEnabled = true, maxRows } = options;
+  const { db, schema, requireUser, areAggregatesEnabled = true, maxRows, arePlansPublic = false } = options;
   app.addHook('onRequest', requireUser);
-  registerRoutes(app, { db, cache: schema, options: { areAggregatesEnabled, maxRows } });
+  registerRoutes(app, { db, cache: schema, options: { areAggregatesEnabled, maxRows, arePlansPublic } });
 };

@@ -9,8 +9,10 @@ export interface Format {
   readonly contentType: string;
   readonly areNullsStripped: boolean;
   readonly plan?: PlanFormat;
-  /** Of a custom handler: the media type asked for. */
-  readonly mediaType?: string;
+  /** Of a custom format: the aggregate that renders rows; absent where a function returns the whole body. */
+  readonly aggregate?: string;
+  /** The body is a bytea. */
+  readonly isBinary?: boolean;
 }
 
 export interface PlanFormat {
@@ -107,12 +109,18 @@ function splitUnquoted(text: string, separator: ',' | ';'): string[] {
   return text.match(separator === ',' ? /(?:"[^"]*"|[^",])+/g : /(?:"[^"]*"|[^";])+/g) ?? [];
 }
 
-/** The best liked format that there is. `custom` offers what SQL handlers provide and may override. */
-export function negotiate(accept: string, custom: (type: MediaType) => Format | undefined): Format {
-  const types = parseAccept(accept);
-  if (types.length === 0) return JSON_ARRAY;
+const ANYTHING: readonly MediaType[] = [{ name: '*/*', parameters: {}, text: '*/*' }];
+
+/**
+ * The best liked format that there is. What `custom` offers comes first; null from it says that not even the
+ * built-in format will do.
+ */
+export function negotiate(accept: string, custom: (type: MediaType) => Format | null | undefined): Format {
+  const parsed = parseAccept(accept);
+  const types = parsed.length === 0 ? ANYTHING : parsed;
   for (const type of types) {
-    const format = custom(type) ?? builtinFormat(type);
+    const own = custom(type);
+    const format = own === undefined ? builtinFormat(type) : own;
     if (format) return format;
   }
   throw new RecordsError(

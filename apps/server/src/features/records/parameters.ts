@@ -26,8 +26,15 @@ export interface Parsed {
   readonly shape: string[];
 }
 
-/** Parses all parameters. In a call with GET, what is no operation is an argument of the function. */
-export function parseParameters(parameters: readonly Parameter[], mayBeArguments: boolean): Parsed {
+export interface ParameterRules {
+  /** In a call with GET, what is no operation is an argument of the function. */
+  readonly mayBeArguments: boolean;
+  /** The most rows of any embedded resource. */
+  readonly maxRows: number | undefined;
+}
+
+/** Parses all parameters. */
+export function parseParameters(parameters: readonly Parameter[], { mayBeArguments, maxRows }: ParameterRules): Parsed {
   const parsed: Parsed = {
     select: undefined,
     filters: [],
@@ -47,7 +54,7 @@ export function parseParameters(parameters: readonly Parameter[], mayBeArguments
       const operation = parseOperation(value, { list: parsed.values });
       if (operation) addFilter(parsed, keyOf(key), operation, key);
       else args.set(key, [...(args.get(key) ?? []), parsed.values.push(value) - 1]);
-    } else addParameter(parsed, top, key, value);
+    } else addParameter(parsed, top, key, value, maxRows);
   }
   parsed.args = [...args].map(([name, values]) => ({ name, values }));
   for (const { name, values } of parsed.args) parsed.shape.push(name, `argument ${values.length}`);
@@ -67,7 +74,7 @@ const orderOf = memoize(parseOrder);
 const columnsOf = memoize((text) => parseNames(text, 'columns parameter'));
 const onConflictOf = memoize((text) => parseNames(text, 'on_conflict parameter'));
 
-function addParameter(parsed: Parsed, top: Top, key: string, value: string): void {
+function addParameter(parsed: Parsed, top: Top, key: string, value: string, maxRows: number | undefined): void {
   const target = keyOf(key);
   switch (target.kind) {
     case 'select':
@@ -84,7 +91,7 @@ function addParameter(parsed: Parsed, top: Top, key: string, value: string): voi
       break;
     case 'limit':
     case 'offset':
-      addPage(parsed, top, { ...target, kind: target.kind }, value);
+      addPage(parsed, top, { ...target, kind: target.kind, maxRows }, value);
       return;
     case 'logic': {
       const condition = parseLogic(value, target.operator, target.isNegated, { list: parsed.values });
@@ -108,13 +115,14 @@ function addFilter(parsed: Parsed, target: Key, operation: Operation, key: strin
   parsed.shape.push(key, shapeOfOperation(operation));
 }
 
+interface PageKey {
+  path: EmbedPath;
+  kind: 'limit' | 'offset';
+  maxRows: number | undefined;
+}
+
 /** A limit or offset that is no number is ignored. */
-function addPage(
-  parsed: Parsed,
-  top: Top,
-  { path, kind }: { path: EmbedPath; kind: 'limit' | 'offset' },
-  value: string,
-): void {
+function addPage(parsed: Parsed, top: Top, { path, kind, maxRows }: PageKey, value: string): void {
   const count = parseCount(value);
   if (count === undefined) return;
   if (path.length === 0) {
@@ -122,7 +130,9 @@ function addPage(
     return;
   }
   const { limit, offset } = toRange(kind === 'offset' ? count : undefined, kind === 'limit' ? count : undefined);
-  const bound = parsed.values.push(String(kind === 'limit' ? limit : offset)) - 1;
+  const bound =
+    parsed.values.push(String(kind === 'limit' ? Math.min(limit ?? 0, maxRows ?? Number.MAX_SAFE_INTEGER) : offset)) -
+    1;
   parsed.pages.push({
     path,
     limit: kind === 'limit' ? bound : undefined,

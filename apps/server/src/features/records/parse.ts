@@ -39,7 +39,7 @@ const DEFAULT_SCHEMA = 'public';
 const EMPTY_TEXT_TYPES = new Set(['text', 'varchar', 'bpchar', 'char', 'citext', 'name']);
 
 /** Parses a request. The schema is asked only for what decides the meaning of words. */
-export function parseRequest(request: HttpRequest, schema: Schema): Intent {
+export function parseRequest(request: HttpRequest, schema: Schema, maxRows: number | undefined): Intent {
   const action = actionOf(request);
   const isRead = request.method === 'GET' || request.method === 'HEAD';
   const { schemaName, parameters } = chooseSchema(request, splitQuery(request.query), schema, isRead);
@@ -49,7 +49,7 @@ export function parseRequest(request: HttpRequest, schema: Schema): Intent {
   const preferences = parsePrefer(`${asksForRows ? 'return=representation,' : ''}${headerOf(request, 'prefer')}`);
   const parsed = parseParameters(
     asksForRows ? parameters.filter((parameter) => !isReturnParameter(parameter)) : parameters,
-    action === 'call' && isRead,
+    { mayBeArguments: action === 'call' && isRead, maxRows },
   );
   const payload = parsePayload(request, action, {
     hasColumns: parsed.columns !== undefined,
@@ -58,7 +58,10 @@ export function parseRequest(request: HttpRequest, schema: Schema): Intent {
   });
   const payloadValue = parsed.values.length;
   if (payload) parsed.values.push(payload.text);
-  const range = isRead ? intersect(parsed.range, rangeOfHeader(request)) : parsed.range;
+  if (payload?.repeated) parsed.args = bindTexts(parsed, payload.repeated);
+  const asked = isRead ? intersect(parsed.range, rangeOfHeader(request)) : parsed.range;
+  const isLimited = maxRows !== undefined && (isRead || action === 'call');
+  const range = isLimited ? { ...asked, limit: Math.min(asked.limit ?? maxRows, maxRows) } : asked;
   bindRange(parsed, range);
   const accept = headerOf(request, 'accept');
   const shape = [
@@ -130,6 +133,11 @@ function chooseSchema(request: HttpRequest, parameters: Parameter[], schema: Sch
 function rangeOfHeader(request: HttpRequest) {
   const text = headerOf(request, 'range');
   return (text && parseRangeHeader(text)) || EVERYTHING;
+}
+
+/** Puts the fields of a form among the values. */
+function bindTexts({ values }: Parsed, repeated: NonNullable<Payload['repeated']>): Intent['args'] {
+  return [...repeated].map(([name, texts]) => ({ name, values: texts.map((text) => values.push(text) - 1) }));
 }
 
 /** Puts the page of the resource itself among the values. */

@@ -16,6 +16,7 @@ export interface PlanContext {
   readonly schema: Schema;
   readonly schemaName: string;
   readonly areAggregatesEnabled: boolean;
+  readonly maxRows: number | undefined;
   /** Numbers the nodes of one request. */
   nextNumber(): number;
 }
@@ -117,6 +118,7 @@ function planNode(
     limit: own?.limit,
     offset: own?.offset,
   };
+  if (context.maxRows !== undefined && self) node.limit ??= { constant: String(context.maxRows) };
   for (const item of items) {
     if (item.kind === 'embed') node.outputs.push(...planEmbed(context, node, item, parts));
     else node.outputs.push(item.kind === 'all' ? { kind: 'all' } : planColumn(context, source, item));

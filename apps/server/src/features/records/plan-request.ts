@@ -1,7 +1,7 @@
 /** Intent to plan: what a whole request comes down to. */
-import type { Sql } from '#platform/db/sql.ts';
 import { RecordsError } from './errors.ts';
 import type { Intent } from './intent.ts';
+import { customFormat } from './media-handlers.ts';
 import { type Format, negotiate } from './media-types.ts';
 import type { NodePlan, Slot, Source, WritePlan } from './plan.ts';
 import { planCall } from './plan-call.ts';
@@ -20,8 +20,6 @@ export interface RequestPlan {
   readonly node: NodePlan;
   readonly write: WritePlan | undefined;
   readonly format: Format;
-  /** SQL of a custom media type handler. */
-  readonly handler: Sql | undefined;
   readonly isHead: boolean;
   /** A function that gives one value or row, not a list. */
   readonly isSingle: boolean;
@@ -45,6 +43,8 @@ export interface RequestPlan {
 export interface PlanOptions {
   readonly areAggregatesEnabled: boolean;
   readonly maxRows: number | undefined;
+  /** Everybody may ask for query plans, not only admins. */
+  readonly arePlansPublic: boolean;
 }
 
 const ESTIMATE_THRESHOLD = 1000;
@@ -55,6 +55,7 @@ export function planRequest(schema: Schema, intent: Intent, options: PlanOptions
     schema,
     schemaName: intent.schema,
     areAggregatesEnabled: options.areAggregatesEnabled,
+    maxRows: options.maxRows,
     nextNumber: () => nodes++,
   };
   if (intent.action === 'call') return planFunction(context, intent, options);
@@ -73,7 +74,7 @@ const NO_SETTINGS = {};
 
 function planTable(context: PlanContext, intent: Intent, relation: Relation, options: PlanOptions): RequestPlan {
   const node = planResource(context, intent, { kind: 'relation', relation }, { filters: true, page: true });
-  return { ...common(intent, node, options), isReadOnly: true };
+  return { ...common(context, intent, node, options), isReadOnly: true };
 }
 
 function planFunction(context: PlanContext, intent: Intent, options: PlanOptions): RequestPlan {
@@ -85,7 +86,7 @@ function planFunction(context: PlanContext, intent: Intent, options: PlanOptions
   const node = planResource(context, columns, source, { filters: true, page: true });
   const timeout = routine.settings.statement_timeout;
   return {
-    ...common(intent, node, options),
+    ...common(context, intent, node, options),
     isSingle: !routine.isSet,
     isVoid: routine.returns.kind === 'void',
     isReadOnly: intent.method !== 'POST' || !routine.isVolatile,
@@ -97,7 +98,7 @@ function planChange(context: PlanContext, intent: Intent, relation: Relation, op
   const { preferences } = intent;
   const write = planWrite(context, intent, relation);
   const node = planResource(context, intent, { kind: 'written', relation }, { filters: false, page: false });
-  const base = common(intent, node, options);
+  const base = common(context, intent, node, options);
   const isLocated =
     write.action === 'insert' && preferences.return === 'headers-only' && relation.primaryKey.length > 0;
   return {
@@ -126,13 +127,12 @@ function guardsOf({ preferences }: Intent, write: WritePlan, format: Format): Gu
   return guards;
 }
 
-function common(intent: Intent, node: NodePlan, { maxRows }: PlanOptions): RequestPlan {
+function common({ schema }: PlanContext, intent: Intent, node: NodePlan, { maxRows }: PlanOptions): RequestPlan {
   const { preferences } = intent;
   return {
     node,
     write: undefined,
-    format: negotiate(intent.accept, () => undefined),
-    handler: undefined,
+    format: negotiate(intent.accept, (type) => customFormat(schema, node, type)),
     isHead: intent.isHead,
     isSingle: false,
     isVoid: false,

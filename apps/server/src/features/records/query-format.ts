@@ -1,7 +1,9 @@
 /** Renders the body of an answer from the rows `r`, in the form that was asked for. */
 import { type Sql, sql } from '#platform/db/sql.ts';
+import { relationOf } from './fields.ts';
 import type { Format } from './media-types.ts';
 import type { RequestPlan } from './plan-request.ts';
+import { qualifiedName } from './qualified-name.ts';
 import { SCALAR } from './query-call.ts';
 import { outputNames } from './query-output.ts';
 
@@ -17,7 +19,7 @@ export function renderBody(plan: RequestPlan, isScalar: boolean): Sql {
     case 'geojson':
       return sql`json_build_object('type', 'FeatureCollection', 'features', coalesce(json_agg(st_asgeojson(r.*)::json), '[]'))`;
     case 'custom':
-      return plan.handler ?? sql`''`;
+      return renderCustom(plan, format);
     default:
       return renderJson(plan, format, isScalar);
   }
@@ -28,6 +30,14 @@ function renderJson({ isSingle }: RequestPlan, { kind, areNullsStripped }: Forma
   const stripped = areNullsStripped ? sql`json_strip_nulls(${list})` : list;
   if (kind === 'object' || isSingle) return sql`${stripped} -> 0`;
   return sql`coalesce(${stripped}, '[]')`;
+}
+
+/** The body that SQL of the project makes, by an aggregate over the rows or as the value of a function. */
+function renderCustom({ node }: RequestPlan, { aggregate }: Format): Sql {
+  if (aggregate === undefined) return sql`(array_agg(r.${sql.id(SCALAR)}))[1]`;
+  const relation = relationOf(node.source);
+  const row = relation ? sql`(r.*)::${qualifiedName(relation)}` : sql`r.*`;
+  return sql`${sql.raw(aggregate)}(${row})`;
 }
 
 /** The text form of a record is a CSV line in parentheses. Without rows there is not even a header. */

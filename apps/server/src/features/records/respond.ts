@@ -12,7 +12,7 @@ export interface Answer {
   readonly status: number;
   readonly headers: Record<string, string | string[]>;
   /** Undefined: there is none. */
-  readonly body: string | undefined;
+  readonly body: string | Buffer | undefined;
 }
 
 /** What of the request beside its intent an answer depends on. */
@@ -44,7 +44,13 @@ export function respond(intent: Intent, plan: RequestPlan, execution: Execution,
   }
   const answer = RESPONDERS[intent.action](intent, plan, execution, context);
   Object.assign(headers, answer.headers);
-  return override({ ...answer, headers }, execution);
+  const body = plan.format.isBinary && typeof answer.body === 'string' ? fromHex(answer.body) : answer.body;
+  return override({ ...answer, headers, body }, execution);
+}
+
+/** The text form of a bytea is `\\x` and hexadecimal digits. */
+function fromHex(text: string): Buffer {
+  return Buffer.from(text.slice(2), 'hex');
 }
 
 function preferenceApplied({ action, preferences }: Intent, { timezone }: AnswerContext): string {
@@ -109,9 +115,10 @@ function respondToCall(intent: Intent, plan: RequestPlan, execution: Execution):
   if (plan.isVoid) return { status: 204, headers: {}, body: undefined };
   const isObject = plan.format.kind === 'object' && !plan.isSingle;
   const page = readPage(intent, isObject ? plan : { ...plan, format: { ...plan.format, kind: 'array' } }, execution);
-  const { body } = { body: execution.row[RESULT.body] };
+  const body = execution.row[RESULT.body];
   const headers = { 'content-range': page.contentRange, 'content-type': plan.format.contentType };
-  return { status: page.status, headers, body: body || plan.isHead ? (body ?? '') : 'null' };
+  const isJson = plan.format.kind === 'array' || plan.format.kind === 'object';
+  return { status: page.status, headers, body: body || plan.isHead || !isJson ? (body ?? '') : 'null' };
 }
 
 function respondToInsert(

@@ -59,7 +59,7 @@ export function buildSchema(catalogue: CatalogueRows, fingerprint: string): Sche
       (routine) => routine.arguments[0]?.type.oid ?? 0,
     ),
     representations: toRepresentations(catalogue.representations, types),
-    mediaHandlers: toMediaHandlers(catalogue.mediaHandlers, byRowType),
+    mediaHandlers: toMediaHandlers(catalogue.mediaHandlers, byRowType, types),
     roleSettings: new Map(
       [...Map.groupBy(catalogue.roleSettings, ({ role }) => role)].map(([role, settings]) => [
         role,
@@ -108,7 +108,7 @@ const UNKNOWN_TYPE: Type = {
 };
 
 /** The type with all domains taken off. */
-function baseType(oid: number, types: ReadonlyMap<number, Type>): Type {
+export function baseType(oid: number, types: ReadonlyMap<number, Type>): Type {
   let type = types.get(oid) ?? UNKNOWN_TYPE;
   while (type.kind === 'domain') type = types.get(type.baseOid) ?? UNKNOWN_TYPE;
   return type;
@@ -349,10 +349,18 @@ function toRepresentations(
 function toMediaHandlers(
   handlers: readonly rows.MediaHandlerRow[],
   byRowType: ReadonlyMap<number, Relation>,
+  types: ReadonlyMap<number, Type>,
 ): MediaHandler[] {
-  return handlers.flatMap(({ media_type, aggregate, argument, is_any }) => {
+  return handlers.flatMap(({ media_type, aggregate, argument, is_any, domain }) => {
     const relation = byRowType.get(argument);
     if (!is_any && !relation) return [];
-    return [{ mediaType: media_type, aggregate, relationOid: is_any ? undefined : relation?.oid }];
+    return [
+      {
+        mediaType: media_type,
+        aggregate,
+        relationOid: is_any ? undefined : relation?.oid,
+        isBinary: baseType(domain, types).short === 'bytea',
+      },
+    ];
   });
 }

@@ -204,12 +204,13 @@ export interface MediaHandlerRow {
   aggregate: string;
   argument: number;
   is_any: boolean;
+  domain: number;
 }
 
 /** Aggregates that return a domain named like a media type. */
 export const mediaHandlers = (schemas: number[]) => sql`
   select t.typname::text as media_type, format('%I.%I', n.nspname, p.proname) as aggregate,
-    p.proargtypes[0] as argument, p.proargtypes[0] = 'anyelement'::regtype as is_any
+    p.proargtypes[0] as argument, p.proargtypes[0] = 'anyelement'::regtype as is_any, t.oid as domain
   from pg_aggregate a
   join pg_proc p on p.oid = a.aggfnoid
   join pg_namespace n on n.oid = p.pronamespace

@@ -101,6 +101,7 @@ export interface MediaHandler {
   readonly aggregate: string;
   /** Undefined for an aggregate over anyelement. */
   readonly relationOid: number | undefined;
+  readonly isBinary: boolean;
 }
 
 export interface Schema {
