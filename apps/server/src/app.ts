@@ -23,7 +23,8 @@ export async function buildApp(config: Config, log: Logger): Promise<FastifyInst
   const reloadSchema = async () => {};
 
   await app.register(health, { db, version: config.version });
-  await app.register(auth, { platform, adminUsername: config.adminUsername });
+  const { adminUsername, apiBaseUrl, allowPrivateNetwork, oauth } = config;
+  await app.register(auth, { platform, log, adminUsername, apiBaseUrl, allowPrivateNetwork, oauth });
   await app.register(email, { platform, allowPrivateNetwork: config.allowPrivateNetwork, log });
   await app.register(records, { db, schema: cache, requireUser: platform.guards.requireUser });
   await app.register(schema, { platform, reloadSchema: () => cache.reload() });

@@ -1,4 +1,5 @@
 import { resolve } from 'node:path';
+import { OAUTH_PROVIDERS, type OAuthProvider } from '@insforge/contract/oauth.ts';
 import { z } from 'zod';
 import { StartupError } from '#platform/errors.ts';
 import packageJson from '../package.json' with { type: 'json' };
@@ -46,7 +47,22 @@ const accessKey = (prefix: string) =>
 
 const flag = z.enum(['true', 'false', '1', '0'], 'must be true or false').transform((value) => /true|1/.test(value));
 
+const isProvider = (name: string): name is OAuthProvider => OAUTH_PROVIDERS.some((known) => known === name);
+
+/** `gitlab=https://git.example.com github=…`: where known providers run that are not at their public address. */
+const ownHosts = z.string().transform((text, context) => {
+  const hosts: Partial<Record<OAuthProvider, string>> = {};
+  for (const pair of text.split(/[\s,]+/).filter((part) => part !== '')) {
+    const [name = '', url = ''] = pair.split(/=(.*)/s);
+    const { success, data } = httpUrl.safeParse(url);
+    if (isProvider(name) && success) hosts[name] = data;
+    else context.addIssue(`must be a list of provider=URL with the providers ${OAUTH_PROVIDERS.join(', ')}`);
+  }
+  return hosts;
+});
+
 const EnvironmentSchema = z.object({
+  OAUTH_OWN_HOSTS: ownHosts.optional(),
   PORT: z.coerce.number('must be a number').int().min(0).max(65_535).default(7130),
   HOST: z.string().default('127.0.0.1'),
   API_BASE_URL: httpUrl.optional(),
@@ -109,6 +125,13 @@ export interface S3Config {
   readonly usePresignedUrls: boolean;
 }
 
+/** Providers to sign in with, as far as the environment knows them. */
+export interface OAuthConfig {
+  /** Configured with the first start that brings them; from then on, admins change them. */
+  readonly credentials: Partial<Record<OAuthProvider, { clientId: string; clientSecret: string }>>;
+  readonly ownHosts: Partial<Record<OAuthProvider, string>>;
+}
+
 /** Everything that the environment decides, parsed once and handed down in slices. */
 export interface Config {
   readonly version: string;
@@ -122,6 +145,7 @@ export interface Config {
   readonly databaseUrl: string | undefined;
   readonly adminUsername: string;
   readonly storage: StorageConfig;
+  readonly oauth: OAuthConfig;
   /** Secrets that the environment gives; what is absent is generated on the first start. */
   /** Servers that an admin names may be on this machine or its network. Otherwise only public ones are called. */
   readonly allowPrivateNetwork: boolean;
@@ -157,6 +181,7 @@ export function loadConfig(environment: Readonly<Record<string, string | undefin
     databaseUrl: env.DATABASE_URL,
     adminUsername: env.ROOT_ADMIN_USERNAME,
     storage: Object.freeze(storageConfig(env)),
+    oauth: Object.freeze({ credentials: oauthCredentials(present), ownHosts: env.OAUTH_OWN_HOSTS ?? {} }),
     given: Object.freeze({
       jwtSecret: env.JWT_SECRET,
     allowPrivateNetwork: env.ALLOW_PRIVATE_NETWORK,
@@ -189,4 +214,15 @@ function storageConfig(env: z.infer<typeof EnvironmentSchema>): StorageConfig {
     usePresignedUrls: env.S3_USE_PRESIGNED_URLS,
   };
   return { s3: s3 || undefined, region, idleTimeoutMs: env.UPLOAD_IDLE_TIMEOUT_MS };
+}
+
+/** GOOGLE_CLIENT_ID and GOOGLE_CLIENT_SECRET, and so on. */
+function oauthCredentials(present: Readonly<Record<string, string | undefined>>): OAuthConfig['credentials'] {
+  const credentials: OAuthConfig['credentials'] = {};
+  for (const name of OAUTH_PROVIDERS) {
+    const clientId = present[`${name.toUpperCase()}_CLIENT_ID`];
+    const clientSecret = present[`${name.toUpperCase()}_CLIENT_SECRET`];
+    if (clientId && clientSecret) credentials[name] = { clientId, clientSecret };
+  }
+  return credentials;
 }

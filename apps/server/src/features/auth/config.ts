@@ -1,6 +1,7 @@
 import type { AuthConfig, AuthConfigUpdate, PublicAuthConfig } from '@insforge/contract/auth.ts';
 import type { Db, SystemTx } from '#platform/db/db.ts';
 import { sql } from '#platform/db/sql.ts';
+import { listProviderNames } from './oauth/names.ts';
 
 /** Setting -> column of auth.config. */
 const COLUMNS = {
@@ -68,20 +69,16 @@ export async function updateConfig(tx: SystemTx, update: AuthConfigUpdate): Prom
 }
 
 /** The part of the settings that everybody may know. */
-export function toPublicConfig({
-  id,
-  createdAt,
-  updatedAt,
-  allowedRedirectUrls,
-  ...settings
-}: AuthConfig): PublicAuthConfig {
-  return { oAuthProviders: [], customOAuthProviders: [], ...settings };
+export async function readPublicConfig(tx: Pick<SystemTx, 'one'>): Promise<PublicAuthConfig> {
+  const [config, providers] = await Promise.all([readConfig(tx), listProviderNames(tx)]);
+  const { id, createdAt, updatedAt, allowedRedirectUrls, ...settings } = config;
+  return { ...providers, ...settings };
 }
 
 /** The settings as `GET /api/metadata` shows them to an admin. */
 export async function readAuthConfig({
   system,
 }: Pick<Db, 'system'>): Promise<PublicAuthConfig & Pick<AuthConfig, 'allowedRedirectUrls'>> {
-  const config = await readConfig(system);
-  return { ...toPublicConfig(config), allowedRedirectUrls: config.allowedRedirectUrls };
+  const [settings, { allowedRedirectUrls }] = await Promise.all([readPublicConfig(system), readConfig(system)]);
+  return { ...settings, allowedRedirectUrls };
 }

@@ -1,13 +1,19 @@
+import type { OAuthProvider } from '@insforge/contract/oauth.ts';
 import type { FastifyPluginAsync } from 'fastify';
+import type { Logger } from '#platform/log.ts';
 import type { Platform } from '#platform/platform.ts';
 import { createRootAdmin } from './admin.ts';
 import { createCustomClaims } from './custom-claims.ts';
+import { type OAuthCredentials, seedConfigs } from './oauth/configs.ts';
+import { openOAuth } from './oauth/parts.ts';
 import { createRefreshTokens } from './refresh-tokens.ts';
 import { adminSessionRoutes, currentAdminRoutes } from './routes/admin.ts';
 import { configRoutes, publicConfigRoutes } from './routes/config.ts';
 import { customClaimsRoutes } from './routes/custom-claims.ts';
 import { ownFactorRoutes, secondFactorRoutes, userFactorRoutes } from './routes/factors.ts';
 import { jwksRoutes } from './routes/jwks.ts';
+import { oauthRoutes } from './routes/oauth.ts';
+import { customOAuthConfigRoutes, oauthConfigRoutes } from './routes/oauth-configs.ts';
 import { requireOwnSession } from './routes/own-session.ts';
 import { ownSessionRoutes, userSessionRoutes } from './routes/own-sessions.ts';
 import { currentUserRoutes, publicProfileRoutes } from './routes/profiles.ts';
@@ -20,13 +26,22 @@ export { readAuthConfig } from './config.ts';
 interface AuthOptions {
   platform: Pick<Platform, 'db' | 'listener' | 'cipher' | 'keys' | 'tokens' | 'guards' | 'jwtSecret' | 'adminPassword'>;
   adminUsername: string;
+  apiBaseUrl: string;
+  allowPrivateNetwork: boolean;
+  log: Logger;
+  oauth: {
+    /** Client ids and secrets that the environment gives. */
+    credentials: OAuthCredentials;
+    /** Known providers that are not at their public address. */
+    ownHosts: Partial<Record<OAuthProvider, string>>;
+  };
 }
 
 /** Nothing here needs more, and most of it is open to everybody. */
 const MAX_BODY_BYTES = 1024 * 1024;
 
 /** Users, their sessions and profiles, the admin's session, and the settings of sign-in. */
-export const auth: FastifyPluginAsync<AuthOptions> = async (app, { platform, adminUsername }) => {
+export const auth: FastifyPluginAsync<AuthOptions> = async (app, { platform, adminUsername, ...options }) => {
   const { db, listener, cipher, keys, tokens, guards, jwtSecret, adminPassword } = platform;
   const customClaims = createCustomClaims(db, listener);
   const parts = {
@@ -36,6 +51,11 @@ export const auth: FastifyPluginAsync<AuthOptions> = async (app, { platform, adm
     throttle: createThrottle(db.system),
     customClaims,
   };
+  const { log, apiBaseUrl, allowPrivateNetwork } = options;
+  const { credentials, ownHosts } = options.oauth;
+  const oauth = openOAuth({ db, cipher, log, jwtSecret, apiBaseUrl, allowPrivateNetwork, ownHosts });
+  app.addHook('onClose', () => oauth.close());
+  await db.system.tx((tx) => seedConfigs(tx, cipher, credentials));
   const rootAdmin = createRootAdmin({ username: adminUsername, password: adminPassword, jwtSecret });
 
   app.addHook('onRoute', (route) => {
@@ -49,6 +69,7 @@ export const auth: FastifyPluginAsync<AuthOptions> = async (app, { platform, adm
   await app.register(async (everybody) => {
     await everybody.register(sessionRoutes, parts);
     await everybody.register(secondFactorRoutes, { auth: parts, cipher });
+    await everybody.register(oauthRoutes, { auth: parts, oauth });
     await everybody.register(adminSessionRoutes, { auth: parts, rootAdmin });
     await everybody.register(publicConfigRoutes, { db });
     await everybody.register(publicProfileRoutes, { db });
@@ -78,5 +99,7 @@ export const auth: FastifyPluginAsync<AuthOptions> = async (app, { platform, adm
     await admins.register(userFactorRoutes, { db });
     await admins.register(customClaimsRoutes, { db, customClaims });
     await admins.register(configRoutes, { db });
+    await admins.register(oauthConfigRoutes, oauth);
+    await admins.register(customOAuthConfigRoutes, oauth);
   });
 };

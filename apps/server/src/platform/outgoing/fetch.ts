@@ -20,7 +20,8 @@ export function createOutgoingFetch(options: OutgoingOptions): { fetch: Outgoing
   let loading: ReturnType<typeof load> | undefined;
   return {
     async fetch(input, init) {
-      const { fetch, dispatcher } = await (loading ??= load(options));
+      loading ??= load(options);
+      const { fetch, dispatcher } = await loading;
       const timeout = AbortSignal.timeout(options.timeoutMs);
       const signal = init?.signal ? AbortSignal.any([init.signal, timeout]) : timeout;
       // The types of undici and of Node describe the same objects.

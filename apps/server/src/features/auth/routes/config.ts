@@ -2,11 +2,11 @@ import { AuthConfigSchema, AuthConfigUpdateSchema, PublicAuthConfigSchema } from
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { audit } from '#platform/audit.ts';
 import type { Db } from '#platform/db/db.ts';
-import { readConfig, toPublicConfig, updateConfig } from '../config.ts';
+import { readConfig, readPublicConfig, updateConfig } from '../config.ts';
 
 export const publicConfigRoutes: FastifyPluginAsyncZod<{ db: Db }> = async (app, { db }) => {
   app.get('/api/auth/public-config', { schema: { response: { 200: PublicAuthConfigSchema } } }, async () =>
-    toPublicConfig(await readConfig(db.system)),
+    readPublicConfig(db.system),
   );
 };
 
