@@ -6,20 +6,25 @@ import { fastify } from 'fastify';
 import { Pool } from 'pg';
 
 const statement: { text: string; parameters: ('id' | 'body' | string)[] } = JSON.parse(process.env.STATEMENT ?? '');
-const pool = new Pool({ connectionString: process.env.DATABASE_URL, max: 20 });
+const pool = new Pool({ ...JSON.parse(process.env.DATABASE ?? ''), max: 20 });
 const app = fastify();
 app.addContentTypeParser('application/json', { parseAs: 'string' }, (_request, body, done) => done(null, body));
+
+/** Values as text, unparsed: the body passes through here as it does with us. */
+const types = { getTypeParser: () => (value: string) => value };
+const run = (id: string, body: unknown) =>
+  pool.query({ name: 's', text: statement.text, values: values(id, body), rowMode: 'array', types });
 
 const values = (id: string, body: unknown) =>
   statement.parameters.map((parameter) => (parameter === '$id' ? id : parameter === '$body' ? body : parameter));
 
 app.get('/health', () => 'ok');
 app.get<{ Params: { id: string } }>('/:id', async (request, reply) => {
-  const { rows } = await pool.query({ name: 's', text: statement.text, values: values(request.params.id, null) });
-  return reply.header('content-type', 'application/json; charset=utf-8').send(rows[0].body);
+  const { rows } = await run(request.params.id, null);
+  return reply.header('content-type', 'application/json; charset=utf-8').send(rows[0]?.[0]);
 });
 app.post('/', async (request, reply) => {
-  await pool.query({ name: 's', text: statement.text, values: values('', request.body) });
+  await run('', request.body);
   return reply.code(201).header('content-type', 'application/json; charset=utf-8').send('[]');
 });
 
