@@ -4,6 +4,7 @@ import { email } from '#features/email/index.ts';
 import { health } from '#features/health/index.ts';
 import { metadata } from '#features/metadata/index.ts';
 import { migrations } from '#features/migrations/index.ts';
+import { createSchemaCache, records } from '#features/records/index.ts';
 import { s3 } from '#features/s3/index.ts';
 import { schema } from '#features/schema/index.ts';
 import { secrets } from '#features/secrets/index.ts';
@@ -20,7 +21,10 @@ export async function buildApp(config: Config, log: Logger): Promise<FastifyInst
   const app = await createHttpServer(log);
   app.addHook('onClose', () => platform.close());
   const { db, listener } = platform;
-  const reloadSchema = async () => {};
+  const cache = createSchemaCache({ db, log });
+  // A failed load keeps the old schema and has been logged.
+  listener.on('pgrst', () => void cache.reload().catch(() => {}));
+  await cache.reload();
 
   await app.register(health, { db, version: config.version });
   const { adminUsername, apiBaseUrl, allowPrivateNetwork, oauth } = config;
