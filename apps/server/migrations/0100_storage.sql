@@ -99,7 +99,9 @@ create table storage.uploads (
   -- Of a presigned upload: where the bytes are going to be.
   blob text unique,
   created_at timestamptz not null default now(),
-  expires_at timestamptz not null
+  expires_at timestamptz not null,
+  -- Of tus: the object is there. Kept until it expires, for a client that missed the answer.
+  completed_at timestamptz
 );
 create index on storage.uploads (expires_at);
 create index on storage.uploads (bucket, key);

@@ -8,7 +8,7 @@ import { createSchemaCache, records } from '#features/records/index.ts';
 import { s3 } from '#features/s3/index.ts';
 import { schema } from '#features/schema/index.ts';
 import { secrets } from '#features/secrets/index.ts';
-import { openStorage } from '#features/storage/index.ts';
+import { openStorage, storage } from '#features/storage/index.ts';
 import { usage } from '#features/usage/index.ts';
 import { createHttpServer } from '#platform/http/server.ts';
 import type { Logger } from '#platform/log.ts';
@@ -40,8 +40,14 @@ export async function buildApp(config: Config, log: Logger): Promise<FastifyInst
   });
   await app.register(usage, { platform });
   await app.register(secrets, { platform, dataDir: config.dataDir });
-  const files = await openStorage({ db, log, dataDir: config.dataDir });
+  const files = await openStorage({ db, log, dataDir: config.dataDir, s3: config.storage.s3 });
   app.addHook('onClose', () => files.close());
+  await app.register(storage, {
+    files,
+    platform,
+    publicUrl: config.publicUrl,
+    idleMs: config.storage.idleTimeoutMs,
+  });
   await app.register(s3, { platform, storage: files, region: config.storage.region, baseUrl: config.apiBaseUrl });
 
   await listener.start();

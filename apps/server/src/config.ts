@@ -139,6 +139,8 @@ export interface Config {
   readonly port: number;
   /** The URL under which clients reach this server, without a trailing slash. */
   readonly apiBaseUrl: string;
+  /** `API_BASE_URL` as it was given. Absent: links in answers name the host that the client asked. */
+  readonly publicUrl: string | undefined;
   /** Absolute path. */
   readonly dataDir: string;
   /** Absent: the server runs a PostgreSQL of its own in the data folder. */
@@ -177,6 +179,7 @@ export function loadConfig(environment: Readonly<Record<string, string | undefin
     host: env.HOST,
     port: env.PORT,
     apiBaseUrl: env.API_BASE_URL ?? `http://localhost:${env.PORT}`,
+    publicUrl: env.API_BASE_URL,
     dataDir: resolve(env.DATA_DIR),
     databaseUrl: env.DATABASE_URL,
     adminUsername: env.ROOT_ADMIN_USERNAME,
