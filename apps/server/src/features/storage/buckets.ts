@@ -31,7 +31,8 @@ export interface BucketSettings {
 
 const COLUMNS = sql`
   b.name, coalesce(b.public, false) as "isPublic", b.created_at as "createdAt", b.updated_at as "updatedAt",
-  coalesce(b.file_size_limit, (select c.max_file_size_mb from storage.config c) * 1048576::bigint)::float8 as "maxBytes",
+  coalesce(b.file_size_limit, (select c.max_file_size_mb from storage.config c) * 1048576::bigint, 52428800)::float8
+    as "maxBytes",
   b.file_size_limit::float8 as "fileSizeLimit", b.allowed_mime_types as "allowedMimeTypes",
   b.inline_active_content as "inlineActiveContent", b.cors_rules as "corsRules",
   b.versioning_status as "versioningStatus"`;
@@ -106,4 +107,12 @@ export async function deleteBucket(tx: StorageTx, name: string): Promise<void> {
   checkBucketName(name);
   const deleted = await tx.query(sql`delete from storage.buckets where name = ${name} returning name`);
   if (deleted.length === 0) throw noBucket(name);
+}
+
+/** What each bucket holds, by name. */
+export async function measureBuckets(tx: StorageTx): Promise<({ name: string } & BucketContent)[]> {
+  return tx.query(sql`
+    select b.name, count(o.key)::float8 as objects, coalesce(sum(o.size), 0)::float8 as bytes
+    from storage.buckets b left join storage.objects o on o.bucket = b.name
+    group by b.name order by b.name collate "C"`);
 }

@@ -1,9 +1,25 @@
 import { join } from 'node:path';
-import type { Blobs } from '#platform/blobs/blobs.ts';
+import type { FastifyPluginAsync } from 'fastify';
 import { openLocalBlobs } from '#platform/blobs/local.ts';
+import { createS3Blobs, type S3BlobsConfig } from '#platform/blobs/s3.ts';
 import type { Db } from '#platform/db/db.ts';
+import { AppError, toAppError } from '#platform/errors.ts';
 import type { Logger } from '#platform/log.ts';
+import type { Platform } from '#platform/platform.ts';
 import { createGarbageCollector } from './garbage.ts';
+import { createImageRenderer } from './images.ts';
+import { createLinkSigner } from './links.ts';
+import { bucketRoutes } from './routes/buckets.ts';
+import { configRoutes } from './routes/config.ts';
+import { downloadRoutes } from './routes/downloads.ts';
+import { objectRoutes } from './routes/objects.ts';
+import { operationRoutes } from './routes/operations.ts';
+import { policyRoutes } from './routes/policies.ts';
+import { createReaderGuard } from './routes/reader.ts';
+import { createOrigin } from './routes/request.ts';
+import { resumableRoutes } from './routes/resumable.ts';
+import { downloadStrategyRoutes, uploadStrategyRoutes } from './routes/strategies.ts';
+import { uploadRoutes } from './routes/uploads.ts';
 import type { Storage } from './storage.ts';
 
 export {
@@ -19,6 +35,7 @@ export {
 } from './buckets.ts';
 export { checkBucketName, checkKey } from './keys.ts';
 export { type ListRequest, listObjects, type ObjectListing } from './listing.ts';
+export { readStorageMetadata } from './metadata.ts';
 export type { ObjectMetadata, StoredObject } from './object-row.ts';
 export {
   authorizePut,
@@ -32,6 +49,7 @@ export {
   type PutRequest,
   putObject,
   recordObject,
+  withObject,
 } from './objects.ts';
 export { type Actor, asActor, isRolledBack, type Storage, type StorageTx } from './storage.ts';
 
@@ -52,16 +70,19 @@ export {
   type UploadPart,
 } from './uploads.ts';
 
-export interface StorageOptions {
+export interface OpenStorageOptions {
   db: Db;
   log: Logger;
   dataDir: string;
+  /** Absent: files lie in the data folder. */
+  s3: S3BlobsConfig | undefined;
 }
 
 /** Opens the blob store and starts to collect garbage. To be closed before the database. */
-export async function openStorage({ db, log, dataDir }: StorageOptions): Promise<Storage & { close(): Promise<void> }> {
+export async function openStorage(options: OpenStorageOptions): Promise<Storage & { close(): Promise<void> }> {
+  const { db, log, dataDir, s3 } = options;
   const startedAt = Date.now();
-  const blobs: Blobs = await openLocalBlobs(join(dataDir, 'storage'));
+  const blobs = s3 ? createS3Blobs(s3) : await openLocalBlobs(join(dataDir, 'storage'));
   const garbage = createGarbageCollector({ db, blobs, log, startedAt });
   return {
     db,
@@ -73,3 +94,46 @@ export async function openStorage({ db, log, dataDir }: StorageOptions): Promise
     },
   };
 }
+
+interface StorageOptions {
+  files: Storage;
+  platform: Pick<Platform, 'guards' | 'jwtSecret'>;
+  /** What links in answers begin with; absent: the host that the client asked. */
+  publicUrl: string | undefined;
+  /** How long an upload or a download may stand still. */
+  idleMs: number;
+}
+
+/** Files over REST and the tus protocol. */
+export const storage: FastifyPluginAsync<StorageOptions> = async (app, options) => {
+  const { files, platform, publicUrl, idleMs } = options;
+  const { guards, jwtSecret } = platform;
+  const parts = { storage: files, idleMs, originOf: createOrigin(publicUrl), links: createLinkSigner(jwtSecret) };
+  const guardReader = createReaderGuard({ ...parts, guards });
+  app.decorateRequest('reader', null as never);
+  app.setErrorHandler((error) => {
+    const appError = toAppError(error);
+    if (appError.code !== 'INVALID_INPUT') throw error;
+    throw new AppError('STORAGE_INVALID_PARAMETER', appError.message, { status: appError.status, cause: error });
+  });
+
+  await app.register(async (admins) => {
+    admins.addHook('onRequest', guards.requireAdmin);
+    await admins.register(bucketRoutes, parts);
+    await admins.register(policyRoutes, parts);
+    await admins.register(configRoutes, parts);
+  });
+  await app.register(async (users) => {
+    users.addHook('onRequest', guards.requireUser);
+    await users.register(objectRoutes, parts);
+    await users.register(uploadStrategyRoutes, parts);
+    await users.register(uploadRoutes, parts);
+    await users.register(resumableRoutes, parts);
+  });
+  await app.register(async (readers) => {
+    readers.addHook('onRequest', (request, reply) => guardReader(request, reply));
+    await readers.register(downloadRoutes, { ...parts, images: createImageRenderer(files) });
+    await readers.register(downloadStrategyRoutes, parts);
+  });
+  await app.register(operationRoutes, { ...parts, guards, guardReader });
+};

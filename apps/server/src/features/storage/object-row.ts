@@ -8,6 +8,8 @@ export interface ObjectMetadata {
   user?: Record<string, string>;
   /** Verified checksums by algorithm, as the protocol writes them. */
   checksums?: Record<string, string>;
+  /** Of an upload of the tus protocol: what its client sent along. */
+  tus?: Record<string, string | null>;
 }
 
 export interface StoredObject {

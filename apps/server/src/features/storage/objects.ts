@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream';
 import { BlobMissing, BlobTooLarge, type ByteRange, type StagedBlob } from '#platform/blobs/blobs.ts';
 import { sql } from '#platform/db/sql.ts';
 import { AppError } from '#platform/errors.ts';
@@ -190,33 +191,57 @@ export function noObject(bucket: string, key: string): AppError {
 }
 
 /**
- * The bytes of an object, or a part of them.
- * @param object from `headObject`
- * @throws AppError STORAGE_NOT_FOUND when this server does not have the bytes; BlobMissing when they were
- * replaced since the row was read: read the row again
+ * Reads the row of an object and does something with it, such as opening its bytes. An upload that replaces the
+ * object in between is met by doing it again with the new row.
  */
-export async function openObject({ blobs }: Storage, object: StoredObject, range?: ByteRange) {
-  if (object.blob === null) throw noObject(object.bucket, object.key);
-  return blobs.open(object.blob, range ?? { start: 0, end: object.size - 1 });
+export async function withObject<Result>(
+  storage: Storage,
+  actor: Actor,
+  { bucket, key }: { bucket: string; key: string },
+  use: (object: StoredObject) => Promise<Result>,
+): Promise<Result> {
+  const object = await headObject(storage, actor, bucket, key);
+  try {
+    return await use(object);
+  } catch (error) {
+    if (!(error instanceof BlobMissing)) throw error;
+    const again = await headObject(storage, actor, bucket, key);
+    if (again.blob !== object.blob) return use(again);
+    throw new AppError('STORAGE_NOT_FOUND', `The bytes of ${named(bucket, key)} are missing from the store`, {
+      cause: error,
+      nextActions:
+        'Servers that share a database must share a store as well: set S3_BUCKET for all of them. Else restore the data folder, or upload the file again.',
+    });
+  }
 }
 
-/** Row and bytes together; an upload that replaces the object in between is met by reading the row again. */
+/**
+ * The bytes of an object, or a part of them.
+ * @param object from `withObject` or `headObject`
+ * @throws AppError STORAGE_NOT_FOUND when this server never had the bytes; BlobMissing when they were replaced
+ * since the row was read
+ */
+export async function openObject(
+  { blobs }: Storage,
+  object: StoredObject,
+  range: ByteRange = { start: 0, end: object.size - 1 },
+): Promise<Buffer | Readable> {
+  if (object.blob === null) throw noObject(object.bucket, object.key);
+  return blobs.open(object.blob, range);
+}
+
+/** Row and bytes together. */
 export async function getObject(
   storage: Storage,
   actor: Actor,
   bucket: string,
   key: string,
   rangeOf: (object: StoredObject) => ByteRange | undefined = () => undefined,
-): Promise<{ object: StoredObject; body: Awaited<ReturnType<typeof openObject>> }> {
-  const object = await headObject(storage, actor, bucket, key);
-  try {
-    return { object, body: await openObject(storage, object, rangeOf(object)) };
-  } catch (error) {
-    if (!(error instanceof BlobMissing)) throw error;
-    const again = await headObject(storage, actor, bucket, key);
-    if (again.blob === object.blob) throw error;
-    return { object: again, body: await openObject(storage, again, rangeOf(again)) };
-  }
+): Promise<{ object: StoredObject; body: Buffer | Readable }> {
+  return withObject(storage, actor, { bucket, key }, async (object) => ({
+    object,
+    body: await openObject(storage, object, rangeOf(object)),
+  }));
 }
 
 /**

@@ -1,8 +1,9 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { BlobTooLarge, HEAD_BYTES, type StagedBlob } from '#platform/blobs/blobs.ts';
 import { sql } from '#platform/db/sql.ts';
 import { AppError } from '#platform/errors.ts';
 import { getBucket } from './buckets.ts';
+import { readAll } from './bytes.ts';
 import { checkAllowedType, detectType, UNKNOWN_TYPE } from './media-types.ts';
 import type { ObjectMetadata, StoredObject } from './object-row.ts';
 import { authorizePut, recordObject, tooLarge } from './objects.ts';
@@ -24,6 +25,8 @@ export interface Upload {
   blob: string | null;
   createdAt: Date;
   expiresAt: Date;
+  /** Of tus: since when the object is there. */
+  completedAt: Date | null;
 }
 
 export interface UploadPart {
@@ -37,9 +40,12 @@ export interface UploadPart {
 
 const UPLOAD_COLUMNS = sql`
   u.id, u.protocol, u.bucket, u.key, u.mime_type as "mimeType", u.size::float8 as "announcedSize", u.role, u.subject,
-  u.metadata, u.blob, u.created_at as "createdAt", u.expires_at as "expiresAt"`;
+  u.metadata, u.blob, u.created_at as "createdAt", u.expires_at as "expiresAt",
+  u.completed_at as "completedAt"`;
 
 export interface BeginUpload {
+  /** A UUID; absent: one is made. */
+  id?: string;
   protocol: Upload['protocol'];
   bucket: string;
   key: string;
@@ -55,9 +61,9 @@ export async function beginUpload(storage: Storage, actor: Actor, request: Begin
   const { protocol, bucket, key, announcedSize = null, metadata, blob = null, expiresInSeconds } = request;
   const { mimeType } = await authorizePut(storage, actor, request);
   const upload = await storage.db.system.one<Upload>(sql`
-    insert into storage.uploads as u (protocol, bucket, key, mime_type, size, role, subject, s3_access_key_id, metadata,
+    insert into storage.uploads as u (id, protocol, bucket, key, mime_type, size, role, subject, s3_access_key_id, metadata,
       blob, expires_at)
-    values (${protocol}, ${bucket}, ${key}, ${mimeType}, ${announcedSize}, ${actor.claims.role}, ${uploaderOf(actor)},
+    values (${request.id ?? randomUUID()}, ${protocol}, ${bucket}, ${key}, ${mimeType}, ${announcedSize}, ${actor.claims.role}, ${uploaderOf(actor)},
       ${actor.accessKeyId ?? null}, ${metadata ? JSON.stringify(metadata) : null}, ${blob},
       now() + make_interval(secs => ${expiresInSeconds}))
     returning ${UPLOAD_COLUMNS}`);
@@ -73,6 +79,11 @@ export async function findUpload(tx: StorageTx, protocol: Upload['protocol'], id
   return tx.one<Upload>(sql`
     select ${UPLOAD_COLUMNS} from storage.uploads u
     where u.id = ${id} and u.protocol = ${protocol} and u.expires_at > now()`);
+}
+
+/** Says how large an upload is going to be, where that was left open. */
+export async function announceSize(tx: StorageTx, { id }: Upload, size: number): Promise<void> {
+  await tx.query(sql`update storage.uploads set size = ${size}::bigint where id = ${id} and size is null`);
 }
 
 /** True for whoever began it. */
@@ -169,11 +180,13 @@ export async function listParts(
 }
 
 export interface CompleteUpload {
+  /** True: the upload stays, completed and without parts, until it expires. */
+  keep?: boolean;
   /** The parts that make up the object, in their order; all of them where absent. */
   numbers?: readonly number[] | undefined;
   createOnly?: boolean | undefined;
   /** Replaces the metadata given at the beginning, for instance to add checksums. */
-  metadata?: ObjectMetadata | undefined;
+  metadata?: ObjectMetadata | null | undefined;
 }
 
 /**
@@ -184,7 +197,7 @@ export async function completeUpload(
   storage: Storage,
   actor: Actor,
   upload: Upload,
-  { numbers, createOnly, metadata = upload.metadata ?? undefined }: CompleteUpload = {},
+  { numbers, createOnly, keep = false, metadata = upload.metadata }: CompleteUpload = {},
 ): Promise<StoredObject> {
   const parts = await chosenParts(storage, upload, numbers);
   const size = parts.reduce((sum, part) => sum + part.size, 0);
@@ -202,7 +215,7 @@ export async function completeUpload(
     const etag = etagOfParts(parts.map((part) => part.etag));
     const object = { bucket: upload.bucket, key: upload.key, size, mimeType, detectedType, etag, blob, metadata };
     const stored = await recordObject(storage, actor, { object, createOnly });
-    await endUpload(storage, upload.id);
+    await (keep ? settleUpload(storage, upload.id) : endUpload(storage, upload.id));
     return stored;
   } catch (error) {
     if (isRolledBack(error)) await storage.blobs.delete([blob]);
@@ -230,7 +243,7 @@ async function chosenParts(
 export async function detectTypeOf({ blobs }: Storage, blob: string, size: number): Promise<string | null> {
   if (size === 0) return null;
   const head = await blobs.open(blob, { start: 0, end: Math.min(size, HEAD_BYTES) - 1 });
-  return detectType(Buffer.isBuffer(head) ? head : Buffer.concat(await Array.fromAsync(head)));
+  return detectType(await readAll(head));
 }
 
 /** S3's form for an object that came in parts: the MD5 of their MD5s, and how many there were. */
@@ -239,6 +252,13 @@ export function etagOfParts(etags: readonly string[]): string {
     .update(Buffer.from(etags.join(''), 'hex'))
     .digest('hex');
   return `${all}-${etags.length}`;
+}
+
+async function settleUpload({ db, collectGarbage }: Storage, id: string): Promise<void> {
+  await db.system.query(sql`
+    with done as (update storage.uploads set completed_at = now() where id = ${id} returning id)
+    delete from storage.upload_parts using done where upload_id = done.id`);
+  collectGarbage();
 }
 
 /** Ends an upload; its parts become garbage. False where there is none. */

@@ -1,0 +1,59 @@
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { AppError } from '#platform/errors.ts';
+import type { Guards } from '#platform/http/caller.ts';
+import { type Bucket, getBucket } from '../buckets.ts';
+import type { LinkSigner } from '../links.ts';
+import type { Actor, Storage } from '../storage.ts';
+import { actorOf, EVERYBODY, keyOf } from './request.ts';
+
+/** Who reads an object by its URL. */
+export interface Reader {
+  bucket: Bucket;
+  actor: Actor;
+  /** `public`: everybody may; `link`: the URL is the permission; `user`: the policies decide. */
+  by: 'public' | 'link' | 'user';
+}
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Set where objects are read. */
+    reader: Reader;
+  }
+}
+
+interface ReaderOptions {
+  storage: Storage;
+  guards: Guards;
+  links: LinkSigner;
+}
+
+/**
+ * The guard of reading by URL: a public bucket asks for nothing, a signed link for nothing more, and everything
+ * else for a credential.
+ * @param operation a last segment of the path that is not part of the key
+ */
+export function createReaderGuard({ storage, guards, links }: ReaderOptions) {
+  return async (request: FastifyRequest, reply: FastifyReply, operation?: string): Promise<void> => {
+    const { bucket: name } = request.params as { bucket: string };
+    const query = request.query as { expires?: unknown; signature?: unknown };
+    const bucket = await getBucket(storage.db.system, name);
+    if (bucket.isPublic) {
+      request.reader = { bucket, actor: EVERYBODY, by: 'public' };
+      return;
+    }
+    if (query.signature !== undefined) {
+      if (links.verify(name, keyOf(request, operation), query)) {
+        request.reader = { bucket, actor: EVERYBODY, by: 'link' };
+        return;
+      }
+      if (!request.headers.authorization && !request.headers['x-api-key']) {
+        throw new AppError('STORAGE_PERMISSION_DENIED', 'This link has expired, or it was changed', {
+          nextActions:
+            'Whoever may read the file can make a new one: GET /api/storage/buckets/{bucket}/download-strategy/objects/{key}?expiresIn=3600.',
+        });
+      }
+    }
+    await guards.requireUser.call(request.server, request, reply);
+    request.reader = { bucket, actor: actorOf(request), by: 'user' };
+  };
+}

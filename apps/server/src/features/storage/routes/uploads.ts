@@ -1,0 +1,104 @@
+import { randomBytes } from 'node:crypto';
+import type { Readable } from 'node:stream';
+import multipart from '@fastify/multipart';
+import { StoredFileSchema } from '@insforge/contract/storage.ts';
+import type { FastifyRequest } from 'fastify';
+import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import { z } from 'zod';
+import { AppError } from '#platform/errors.ts';
+import { bytesOf } from '../bytes.ts';
+import { putObject } from '../objects.ts';
+import type { Storage } from '../storage.ts';
+import { toStoredFile } from '../stored-file.ts';
+import { actorOf, keyOf } from './request.ts';
+
+const OBJECTS = '/api/storage/buckets/:bucket/objects';
+const BucketParamsSchema = z.object({ bucket: z.string() });
+/** What a form needs around its file. */
+const FORM_BYTES = 64 * 1024;
+/** A refused upload is let run on for so long, so that its sender gets to read why. */
+const LINGER_MS = 5_000;
+
+interface UploadOptions {
+  storage: Storage;
+  originOf: (request: FastifyRequest) => string;
+  idleMs: number;
+}
+
+/** Files in one request, as a form with one file or as the bytes themselves. */
+export const uploadRoutes: FastifyPluginAsyncZod<UploadOptions> = async (app, { storage, originOf, idleMs }) => {
+  // Whatever the type says, the body is a file and not for us to parse.
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser('*', (_request, payload, done) => done(null, payload));
+  await app.register(multipart, { limits: { files: 1, fields: 20, fileSize: Number.POSITIVE_INFINITY } });
+
+  app.addHook('onResponse', async ({ raw }) => {
+    if (raw.complete) return;
+    // Node reads the rest and throws it away; not without end.
+    setTimeout(() => raw.complete || raw.socket.destroy(), LINGER_MS).unref();
+  });
+
+  const store = async (request: FastifyRequest, bucket: string, keyFor: (filename: string) => string) => {
+    const file = await fileOf(request);
+    const object = await putObject(storage, actorOf(request), {
+      bucket,
+      key: keyFor(file.name),
+      body: bytesOf(file.stream, idleMs),
+      mimeType: file.mimeType,
+      announcedSize: file.announcedSize,
+      createOnly: request.headers['if-none-match'] === '*',
+    });
+    return toStoredFile(originOf(request), object);
+  };
+
+  app.put(`${OBJECTS}/*`, { schema: { params: BucketParamsSchema, response: { 200: StoredFileSchema } } }, (request) =>
+    store(request, request.params.bucket, () => keyOf(request)),
+  );
+
+  app.post(
+    OBJECTS,
+    { schema: { params: BucketParamsSchema, response: { 201: StoredFileSchema } } },
+    async (request, reply) => reply.status(201).send(await store(request, request.params.bucket, generateKey)),
+  );
+};
+
+interface ReceivedFile {
+  name: string;
+  mimeType: string | undefined;
+  stream: Readable;
+  announcedSize: number;
+}
+
+async function fileOf(request: FastifyRequest): Promise<ReceivedFile> {
+  const length = Number(request.headers['content-length'] ?? 0);
+  if (!request.isMultipart()) {
+    // Without a body there is no type either; an empty file is a file.
+    const stream = (request.body as Readable | undefined) ?? request.raw;
+    return { name: 'file', mimeType: request.headers['content-type'], stream, announcedSize: length };
+  }
+  const part = await request.file();
+  if (!part) {
+    throw new AppError('STORAGE_INVALID_PARAMETER', 'There is no file in the form', {
+      nextActions:
+        'Send it as the part "file" of multipart/form-data, or as the body itself with its own content type.',
+    });
+  }
+  return {
+    name: part.filename || 'file',
+    mimeType: part.mimetype,
+    stream: part.file,
+    announcedSize: Math.max(0, length - FORM_BYTES),
+  };
+}
+
+const MAX_NAME = 32;
+const MAX_EXTENSION = 16;
+
+/** `holiday-1737546841234-a3f2b1.jpg`, in the form that the clients make themselves. */
+function generateKey(filename: string): string {
+  const dot = filename.lastIndexOf('.');
+  const base = dot > 0 ? filename.slice(0, dot) : filename;
+  const extension = dot > 0 ? filename.slice(dot).replace(/[^a-zA-Z0-9.]/g, '') : '';
+  const name = base.replace(/[^a-zA-Z0-9_-]/g, '-').slice(0, MAX_NAME) || 'file';
+  return `${name}-${Date.now()}-${randomBytes(4).toString('hex')}${extension.slice(0, MAX_EXTENSION)}`;
+}
