@@ -4,8 +4,8 @@ import { isPublicAddress, lookupPublic, PrivateAddressError } from './addresses.
 export type OutgoingFetch = typeof globalThis.fetch;
 
 interface OutgoingOptions {
-  /** For servers of the developer's own machine or network. */
-  allowPrivate: boolean;
+  /** For servers of the developer's own machine or network: true for all, or the hosts. */
+  allowPrivate: boolean | readonly string[];
   timeoutMs: number;
   /** A longer answer fails: whoever was named must not fill our memory. */
   maxBytes: number;
@@ -37,7 +37,8 @@ export function createOutgoingFetch(options: OutgoingOptions): { fetch: Outgoing
 
 async function load({ allowPrivate, timeoutMs, maxBytes }: OutgoingOptions) {
   const { Agent, buildConnector, fetch } = await import('undici');
-  const connect = buildConnector({ timeout: timeoutMs, ...(allowPrivate ? {} : { lookup: lookupPublic }) });
+  const connectAnywhere = buildConnector({ timeout: timeoutMs });
+  const connectPublic = buildConnector({ timeout: timeoutMs, lookup: lookupPublic });
   const dispatcher = new Agent({
     maxResponseSize: maxBytes,
     headersTimeout: timeoutMs,
@@ -45,8 +46,9 @@ async function load({ allowPrivate, timeoutMs, maxBytes }: OutgoingOptions) {
     connect(target, callback) {
       // A literal address is connected to without a lookup. URLs have it in normal form, whatever was written.
       const host = target.hostname.replace(/^\[|\]$/g, '');
-      if (!allowPrivate && isIP(host) && !isPublicAddress(host)) callback(new PrivateAddressError(host, host), null);
-      else connect(target, callback);
+      if (Array.isArray(allowPrivate) ? allowPrivate.includes(host) : allowPrivate) connectAnywhere(target, callback);
+      else if (isIP(host) && !isPublicAddress(host)) callback(new PrivateAddressError(host, host), null);
+      else connectPublic(target, callback);
     },
   });
   return { fetch, dispatcher };
