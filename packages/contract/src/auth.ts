@@ -37,6 +37,8 @@ export const UserSchema = z.object({
   updatedAt: z.string(),
   profile: ProfileSchema.nullable(),
   metadata: z.record(z.string(), z.unknown()).nullable(),
+  /** Only while a ban is in force; `until` is null where it is for good. */
+  ban: z.object({ until: z.string().nullable(), reason: z.string().nullable() }).optional(),
 });
 export type User = z.infer<typeof UserSchema>;
 

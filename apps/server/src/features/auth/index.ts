@@ -18,6 +18,7 @@ import { requireOwnSession } from './routes/own-session.ts';
 import { ownSessionRoutes, userSessionRoutes } from './routes/own-sessions.ts';
 import { currentUserRoutes, publicProfileRoutes } from './routes/profiles.ts';
 import { sessionRoutes, signUpRoutes } from './routes/sessions.ts';
+import { userManagementRoutes } from './routes/user-management.ts';
 import { userRoutes } from './routes/users.ts';
 import { createThrottle } from './throttle.ts';
 
@@ -95,6 +96,7 @@ export const auth: FastifyPluginAsync<AuthOptions> = async (app, { platform, adm
   await app.register(async (admins) => {
     admins.addHook('onRequest', guards.requireAdmin);
     await admins.register(userRoutes, { db, keys });
+    await admins.register(userManagementRoutes, { db, tokens, customClaims });
     await admins.register(userSessionRoutes, { db });
     await admins.register(userFactorRoutes, { db });
     await admins.register(customClaimsRoutes, { db, customClaims });

@@ -2,6 +2,7 @@ import type { AuthConfig } from '@insforge/contract/auth.ts';
 import { hash, verify } from '@node-rs/argon2';
 import { verify as verifyBcrypt } from '@node-rs/bcrypt';
 import { AppError } from '#platform/errors.ts';
+import { isScryptHash, verifyScrypt } from './scrypt.ts';
 
 /** https://cheatsheetseries.owasp.org/cheatsheets/Password_Storage_Cheat_Sheet.html#argon2id */
 const ARGON2ID = { memoryCost: 19_456, timeCost: 2, parallelism: 1 };
@@ -24,9 +25,15 @@ export function hashPassword(password: string): Promise<string> {
 /** True when the password matches its hash. Without a hash it takes as long and is false. */
 export async function isPasswordOf(hashed: string | null | undefined, password: string): Promise<boolean> {
   if (hashed && BCRYPT.test(hashed)) return verifyBcrypt(password, hashed);
+  if (hashed && isScryptHash(hashed)) return verifyScrypt(hashed, password);
   const usable = hashed && ARGON2.test(hashed) ? hashed : NO_PASSWORD;
   const matches = await verify(usable, password);
   return matches && usable !== NO_PASSWORD;
+}
+
+/** True for hashes that this server can check, wherever they were made. */
+export function isKnownHash(hashed: string): boolean {
+  return BCRYPT.test(hashed) || ARGON2.test(hashed) || isScryptHash(hashed);
 }
 
 /** True for hashes that were made elsewhere or with weaker parameters than today's. */

@@ -22,6 +22,8 @@ interface UserRow {
   updatedAt: Date;
   profile: unknown;
   metadata: unknown;
+  /** Null where there is no ban in force. */
+  ban: { until: string | null; reason: string | null } | null;
 }
 
 /** Of auth.users under the alias u. */
@@ -29,9 +31,21 @@ const USER = sql`
   u.id, u.email, coalesce(u.email_verified, false) as "emailVerified", u.password is not null as "hasPassword",
   array(select provider from auth.user_providers where user_id = u.id order by created_at) as providers,
   coalesce(u.created_at, 'epoch') as "createdAt", coalesce(u.updated_at, 'epoch') as "updatedAt",
-  u.profile, u.metadata`;
+  u.profile, u.metadata,
+  case when u.banned_until > now() then jsonb_build_object(
+    'until', case when isfinite(u.banned_until) then u.banned_until end, 'reason', u.ban_reason) end as ban`;
 
-function toUser({ id, email, emailVerified, hasPassword, providers, createdAt, updatedAt, ...json }: UserRow): User {
+function toUser({
+  id,
+  email,
+  emailVerified,
+  hasPassword,
+  providers,
+  createdAt,
+  updatedAt,
+  ban,
+  ...json
+}: UserRow): User {
   return {
     id,
     email,
@@ -41,6 +55,7 @@ function toUser({ id, email, emailVerified, hasPassword, providers, createdAt, u
     updatedAt: updatedAt.toISOString(),
     profile: asObject(json.profile),
     metadata: asObject(json.metadata),
+    ...(ban ? { ban: { ...ban, until: ban.until && new Date(ban.until).toISOString() } } : {}),
   };
 }
 
@@ -49,7 +64,7 @@ function asObject(json: unknown): Record<string, unknown> | null {
   return typeof json === 'object' && json !== null && !Array.isArray(json) ? { ...json } : null;
 }
 
-const unknownUser = (id: string) => new AppError('AUTH_USER_NOT_FOUND', `There is no user ${id}`);
+export const unknownUser = (id: string) => new AppError('AUTH_USER_NOT_FOUND', `There is no user ${id}`);
 
 /** @throws AppError AUTH_USER_NOT_FOUND */
 export async function readUser(tx: Pick<SystemTx, 'one'>, id: string): Promise<User> {
@@ -72,7 +87,12 @@ export async function findByEmail(
 /** Creates a user, or returns undefined where the address is taken in whatever spelling. */
 export async function insertUser(
   tx: UserTx,
-  { email, password, name, emailVerified }: { email: string; password: string; name?: string; emailVerified: boolean },
+  {
+    email,
+    password,
+    name,
+    emailVerified,
+  }: { email: string; password: string | null; name?: string; emailVerified: boolean },
 ): Promise<User | undefined> {
   const profile = JSON.stringify(name === undefined ? {} : { name });
   const row = await tx.one<UserRow>(sql`
