@@ -27,9 +27,17 @@ export async function buildApp(config: Config, log: Logger): Promise<FastifyInst
   await cache.reload();
 
   await app.register(health, { db, version: config.version });
-  const { adminUsername, apiBaseUrl, allowPrivateNetwork, oauth } = config;
-  await app.register(auth, { platform, log, adminUsername, apiBaseUrl, allowPrivateNetwork, oauth });
-  await app.register(email, { platform, allowPrivateNetwork: config.allowPrivateNetwork, log });
+  const { adminUsername, apiBaseUrl, allowPrivateNetwork, mailLimitPerIp, oauth } = config;
+  await app.register(auth, {
+    platform,
+    log,
+    adminUsername,
+    apiBaseUrl,
+    allowPrivateNetwork,
+    mailLimitPerIp,
+    oauth,
+  });
+  await app.register(email, { platform, allowPrivateNetwork, log });
   await app.register(records, { db, schema: cache, requireUser: platform.guards.requireUser });
   await app.register(schema, { platform, reloadSchema: () => cache.reload() });
   await app.register(migrations, { platform, reloadSchema: () => cache.reload() });

@@ -10,14 +10,14 @@ const MAX_PASSWORD_BYTES = 1024;
 export const EmailSchema = z.string().trim().toLowerCase().max(MAX_EMAIL_LENGTH).pipe(z.email('Invalid email format'));
 
 /** The address of an existing account: imports bring addresses that a new account could not have. */
-const KnownEmailSchema = z
+export const KnownEmailSchema = z
   .string()
   .trim()
   .toLowerCase()
   .max(MAX_EMAIL_LENGTH)
   .regex(/^[^\s@\0]+@[^\s@\0]+$/, 'Invalid email format');
 
-const PasswordSchema = z
+export const PasswordSchema = z
   .string()
   .refine(
     (password) => new TextEncoder().encode(password).length <= MAX_PASSWORD_BYTES,
@@ -50,10 +50,14 @@ export const ClientTypeSchema = z.enum(['web', 'mobile', 'desktop', 'server']).c
 export type ClientType = z.infer<typeof ClientTypeSchema>;
 export const ClientTypeQuerySchema = z.object({ client_type: ClientTypeSchema });
 
+const NameSchema = z.string().trim().min(1).max(100);
+
 export const SignUpSchema = z.object({
   email: EmailSchema,
   password: PasswordSchema,
-  name: z.string().trim().min(1).max(100).optional(),
+  name: NameSchema.optional(),
+  /** Where the link in the verification mail leads to, once it has been opened. */
+  redirectTo: z.string().optional(),
   /** Counts for admins only: the address is taken as verified. */
   autoConfirm: z.boolean().optional(),
 });
@@ -68,12 +72,30 @@ export const SignUpReplySchema = z.object({
   refreshToken: z.string().optional(),
 });
 
-export const SignInSchema = z.object({
-  method: z.literal('password').default('password'),
+const PasswordSignInSchema = z.object({
+  method: z.literal('password'),
   email: KnownEmailSchema,
   password: PasswordSchema,
 });
-export type SignIn = z.infer<typeof SignInSchema>;
+export type SignIn = z.infer<typeof PasswordSignInSchema>;
+
+/** The code of a mail. */
+export const OtpSchema = z.string().regex(/^\d{6}$/, 'OTP code must be a 6-digit numeric code');
+
+const OtpSignInSchema = z.object({
+  method: z.literal('otp'),
+  email: KnownEmailSchema,
+  otp: OtpSchema,
+  /** Counts where the sign-in creates the user. */
+  name: NameSchema.optional(),
+});
+export type OtpSignIn = z.infer<typeof OtpSignInSchema>;
+
+/** Clients from before there was a choice do not name the method. */
+export const SignInSchema = z.preprocess(
+  (body) => (typeof body === 'object' && body !== null ? { method: 'password', ...body } : body),
+  z.discriminatedUnion('method', [PasswordSignInSchema, OtpSignInSchema]),
+);
 
 export const SessionReplySchema = z.object({
   user: UserSchema,
@@ -137,7 +159,7 @@ const SETTINGS = {
 export const AuthConfigSchema = z.object({
   id: z.string(),
   ...SETTINGS,
-  /** Empty: every address is allowed. */
+  /** Empty: every address is allowed, as long as the server is reached at an address of the developer's own network. */
   allowedRedirectUrls: z.array(z.string()),
   createdAt: z.string(),
   updatedAt: z.string(),

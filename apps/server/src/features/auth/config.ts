@@ -1,4 +1,6 @@
 import type { AuthConfig, AuthConfigUpdate, PublicAuthConfig } from '@insforge/contract/auth.ts';
+import type { SmtpSettings } from '@insforge/contract/email.ts';
+import { readSmtpSettings } from '#features/email/index.ts';
 import type { Db, SystemTx } from '#platform/db/db.ts';
 import { sql } from '#platform/db/sql.ts';
 import { listProviderNames } from './oauth/names.ts';
@@ -78,7 +80,13 @@ export async function readPublicConfig(tx: Pick<SystemTx, 'one'>): Promise<Publi
 /** The settings as `GET /api/metadata` shows them to an admin. */
 export async function readAuthConfig({
   system,
-}: Pick<Db, 'system'>): Promise<PublicAuthConfig & Pick<AuthConfig, 'allowedRedirectUrls'>> {
-  const [settings, { allowedRedirectUrls }] = await Promise.all([readPublicConfig(system), readConfig(system)]);
-  return { ...settings, allowedRedirectUrls };
+}: Pick<Db, 'system'>): Promise<
+  PublicAuthConfig & Pick<AuthConfig, 'allowedRedirectUrls'> & { smtpConfig: SmtpSettings }
+> {
+  const [settings, { allowedRedirectUrls }, smtpConfig] = await Promise.all([
+    readPublicConfig(system),
+    readConfig(system),
+    readSmtpSettings(system),
+  ]);
+  return { ...settings, allowedRedirectUrls, smtpConfig };
 }

@@ -1,17 +1,24 @@
 import type { OAuthProvider } from '@insforge/contract/oauth.ts';
 import type { FastifyPluginAsync } from 'fastify';
+import { createOutbox } from '#features/email/index.ts';
 import type { Logger } from '#platform/log.ts';
 import type { Platform } from '#platform/platform.ts';
 import { createRootAdmin } from './admin.ts';
+import type { EmailAuth } from './code-mails.ts';
 import { createCustomClaims } from './custom-claims.ts';
+import { createEmailCodes } from './email-codes.ts';
 import { type OAuthCredentials, seedConfigs } from './oauth/configs.ts';
 import { openOAuth } from './oauth/parts.ts';
 import { createRefreshTokens } from './refresh-tokens.ts';
+import { accountRoutes } from './routes/account.ts';
 import { adminSessionRoutes, currentAdminRoutes } from './routes/admin.ts';
 import { configRoutes, publicConfigRoutes } from './routes/config.ts';
 import { customClaimsRoutes } from './routes/custom-claims.ts';
+import { mailCodeRoutes, mailRequestRoutes } from './routes/email.ts';
+import { emailLinkRoutes } from './routes/email-links.ts';
 import { ownFactorRoutes, secondFactorRoutes, userFactorRoutes } from './routes/factors.ts';
 import { jwksRoutes } from './routes/jwks.ts';
+import { createMailLimit } from './routes/mail-limit.ts';
 import { oauthRoutes } from './routes/oauth.ts';
 import { customOAuthConfigRoutes, oauthConfigRoutes } from './routes/oauth-configs.ts';
 import { requireOwnSession } from './routes/own-session.ts';
@@ -28,6 +35,7 @@ interface AuthOptions {
   platform: Pick<Platform, 'db' | 'listener' | 'cipher' | 'keys' | 'tokens' | 'guards' | 'jwtSecret' | 'adminPassword'>;
   adminUsername: string;
   apiBaseUrl: string;
+  mailLimitPerIp: number;
   allowPrivateNetwork: boolean;
   log: Logger;
   oauth: {
@@ -45,14 +53,18 @@ const MAX_BODY_BYTES = 1024 * 1024;
 export const auth: FastifyPluginAsync<AuthOptions> = async (app, { platform, adminUsername, ...options }) => {
   const { db, listener, cipher, keys, tokens, guards, jwtSecret, adminPassword } = platform;
   const customClaims = createCustomClaims(db, listener);
-  const parts = {
+  const { log, apiBaseUrl, mailLimitPerIp, allowPrivateNetwork } = options;
+  const parts: EmailAuth = {
     db,
     tokens,
     refreshTokens: createRefreshTokens(jwtSecret),
     throttle: createThrottle(db.system),
     customClaims,
+    outbox: createOutbox(cipher),
+    codes: createEmailCodes(jwtSecret),
+    apiBaseUrl,
   };
-  const { log, apiBaseUrl, allowPrivateNetwork } = options;
+  const mailLimit = createMailLimit({ db, keys }, mailLimitPerIp);
   const { credentials, ownHosts } = options.oauth;
   const oauth = openOAuth({ db, cipher, log, jwtSecret, apiBaseUrl, allowPrivateNetwork, ownHosts });
   app.addHook('onClose', () => oauth.close());
@@ -70,6 +82,9 @@ export const auth: FastifyPluginAsync<AuthOptions> = async (app, { platform, adm
   await app.register(async (everybody) => {
     await everybody.register(sessionRoutes, parts);
     await everybody.register(secondFactorRoutes, { auth: parts, cipher });
+    await everybody.register(mailRequestRoutes, { auth: parts, keys, mailLimit });
+    await everybody.register(mailCodeRoutes, { auth: parts, keys, mailLimit });
+    await everybody.register(emailLinkRoutes, { auth: parts });
     await everybody.register(oauthRoutes, { auth: parts, oauth });
     await everybody.register(adminSessionRoutes, { auth: parts, rootAdmin });
     await everybody.register(publicConfigRoutes, { db });
@@ -87,6 +102,7 @@ export const auth: FastifyPluginAsync<AuthOptions> = async (app, { platform, adm
       inPerson.addHook('onRequest', requireOwnSession(db));
       await inPerson.register(ownSessionRoutes, { db });
       await inPerson.register(ownFactorRoutes, { auth: parts, cipher });
+      await inPerson.register(accountRoutes, { auth: parts, mailLimit });
     });
     await signedIn.register(async (signedInAdmins) => {
       signedInAdmins.addHook('onRequest', guards.requireAdmin);

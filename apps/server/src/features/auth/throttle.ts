@@ -15,6 +15,8 @@ export interface Throttle {
    * @throws AppError TOO_MANY_REQUESTS
    */
   attempt<Result>(account: string, attempt: () => Promise<Result | undefined>): Promise<Result | undefined>;
+  /** Forgets the failures of an account whose owner has proved in another way who they are. */
+  clear(account: string): Promise<void>;
 }
 
 /**
@@ -24,12 +26,16 @@ export interface Throttle {
  */
 export function createThrottle(db: Pick<SystemTx, 'one' | 'query'>): Throttle {
   const last = new Map<string, Promise<unknown>>();
+  const clear = async (account: string) => {
+    await db.query(sql`delete from auth.login_failures where account = ${account}`);
+  };
   return {
+    clear,
     async attempt(account, attempt) {
       const turn = (last.get(account) ?? Promise.resolve()).then(async () => {
         await countAttempt(db, account);
         const result = await attempt();
-        if (result !== undefined) await db.query(sql`delete from auth.login_failures where account = ${account}`);
+        if (result !== undefined) await clear(account);
         return result;
       });
       const settled = turn.catch(() => {});

@@ -10,10 +10,10 @@ import {
 import type { FastifyRequest } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
-import { redeemExchangeCode, spentCode } from '../exchange-codes.ts';
+import type { EmailAuth } from '../code-mails.ts';
+import { exchangeCode } from '../email-sign-in.ts';
 import { finishSignIn, type OAuthParts, startSignIn, verifyIdToken } from '../oauth/flow.ts';
-import { type Auth, startUserSession } from '../sign-in.ts';
-import { readUser } from '../users.ts';
+import { startUserSession } from '../sign-in.ts';
 import { deviceOf } from './device.ts';
 import { LIMITS } from './limits.ts';
 import { deliver } from './sessions.ts';
@@ -28,7 +28,10 @@ const PATHS = [
 ] as const;
 
 /** Signing in with a provider: open to everybody, because the provider says who is there. */
-export const oauthRoutes: FastifyPluginAsyncZod<{ auth: Auth; oauth: OAuthParts }> = async (app, { auth, oauth }) => {
+export const oauthRoutes: FastifyPluginAsyncZod<{ auth: EmailAuth; oauth: OAuthParts }> = async (
+  app,
+  { auth, oauth },
+) => {
   // Apple answers with a form. It stays text here: openid-client refuses what is in it twice.
   app.addContentTypeParser('application/x-www-form-urlencoded', { parseAs: 'string' }, (_request, body, done) =>
     done(null, body),
@@ -66,13 +69,8 @@ export const oauthRoutes: FastifyPluginAsyncZod<{ auth: Auth; oauth: OAuthParts 
       config: { rateLimit: LIMITS.signIn },
       schema: { querystring: ClientTypeQuerySchema, body: ExchangeSchema, response: { 200: SessionReplySchema } },
     },
-    async (request, reply) => {
-      const { code, code_verifier: codeVerifier } = request.body;
-      const subject = await redeemExchangeCode(auth.db.system, { code, codeVerifier });
-      if (!('userId' in subject)) throw spentCode();
-      const user = await readUser(auth.db.system, subject.userId);
-      return deliver(reply, request.query.client_type, await startUserSession(auth, user, deviceOf(request)));
-    },
+    async (request, reply) =>
+      deliver(reply, request.query.client_type, await exchangeCode(auth, request.body, deviceOf(request))),
   );
 
   app.post(

@@ -12,9 +12,12 @@ import type { FastifyReply } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { AppError } from '#platform/errors.ts';
 import { bearerOf } from '#platform/http/caller.ts';
+import type { EmailAuth } from '../code-mails.ts';
+import { signInWithOtp } from '../email-sign-in.ts';
 import { endedSession, endSession, type PresentedSession } from '../sessions.ts';
 import { type Auth, refreshUserSession, type SessionTokens, signIn, startUserSession } from '../sign-in.ts';
 import { signUp } from '../sign-up.ts';
+import { readRedirect, sendFirstVerification } from '../verification.ts';
 import {
   clearSessionCookie,
   dropDeadCookie,
@@ -26,7 +29,7 @@ import { deviceOf } from './device.ts';
 import { LIMITS } from './limits.ts';
 
 /** Signing in and out: open to everybody, because the credential is in the request. */
-export const sessionRoutes: FastifyPluginAsyncZod<Auth> = async (app, auth) => {
+export const sessionRoutes: FastifyPluginAsyncZod<EmailAuth> = async (app, auth) => {
   const { db, tokens, refreshTokens } = auth;
 
   app.post(
@@ -35,8 +38,12 @@ export const sessionRoutes: FastifyPluginAsyncZod<Auth> = async (app, auth) => {
       config: { rateLimit: LIMITS.signIn },
       schema: { querystring: ClientTypeQuerySchema, body: SignInSchema, response: { 200: SessionReplySchema } },
     },
-    async (request, reply) =>
-      deliver(reply, request.query.client_type, await signIn(auth, request.body, deviceOf(request))),
+    async (request, reply) => {
+      const { body } = request;
+      const device = deviceOf(request);
+      const session = body.method === 'otp' ? signInWithOtp(auth, body, device) : signIn(auth, body, device);
+      return deliver(reply, request.query.client_type, await session);
+    },
   );
 
   app.post(
@@ -74,7 +81,7 @@ export const sessionRoutes: FastifyPluginAsyncZod<Auth> = async (app, auth) => {
 };
 
 /** Sign-up: for callers that hold at least the anon key. */
-export const signUpRoutes: FastifyPluginAsyncZod<Auth> = async (app, auth) => {
+export const signUpRoutes: FastifyPluginAsyncZod<EmailAuth> = async (app, auth) => {
   app.post(
     '/api/auth/users',
     {
@@ -83,7 +90,10 @@ export const signUpRoutes: FastifyPluginAsyncZod<Auth> = async (app, auth) => {
     },
     async (request, reply) => {
       const isAdmin = request.caller.claims.role === 'project_admin';
+      // Before anybody is created: what cannot be answered must not have happened.
+      const redirectTo = await readRedirect(auth, request.body.redirectTo);
       const { user, mustVerify } = await signUp(auth.db, request.body, { isAdmin });
+      if (mustVerify) await auth.db.system.tx((tx) => sendFirstVerification(auth, tx, user, redirectTo));
       if (isAdmin || mustVerify) return { user, accessToken: null, requireEmailVerification: mustVerify };
       return deliver(reply, request.query.client_type, await startUserSession(auth, user, deviceOf(request)));
     },

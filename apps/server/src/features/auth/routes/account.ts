@@ -1,0 +1,69 @@
+import {
+  ChangeEmailSchema,
+  ChangePasswordSchema,
+  ConfirmEmailSchema,
+  MessageSchema,
+  SentSchema,
+  UserReplySchema,
+} from '@insforge/contract/auth-email.ts';
+import type { FastifyRequest } from 'fastify';
+import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import { AppError } from '#platform/errors.ts';
+import { changeEmail, changePassword, confirmEmail, sendReauthentication } from '../account-changes.ts';
+import type { EmailAuth } from '../code-mails.ts';
+import { LIMITS } from './limits.ts';
+import type { MailLimit } from './mail-limit.ts';
+import { ownSessionOf } from './own-session.ts';
+
+interface AccountOptions {
+  auth: EmailAuth;
+  mailLimit: MailLimit;
+}
+
+/** What users change about their own account, after proving again who they are. */
+export const accountRoutes: FastifyPluginAsyncZod<AccountOptions> = async (app, { auth, mailLimit }) => {
+  app.post(
+    '/api/auth/email/send-reauthentication',
+    { config: { rateLimit: mailLimit }, schema: { response: { 202: SentSchema } } },
+    async (request, reply) => {
+      await sendReauthentication(auth, ownerOf(request).userId);
+      return reply.status(202).send({ success: true, message: 'We have sent a code to the address of your account.' });
+    },
+  );
+
+  app.put(
+    '/api/auth/users/current/password',
+    { config: { rateLimit: LIMITS.signIn }, schema: { body: ChangePasswordSchema, response: { 200: MessageSchema } } },
+    async (request) => {
+      await changePassword(auth, ownerOf(request), request.body);
+      return { message: 'Password changed. All other sessions have ended.' };
+    },
+  );
+
+  app.put(
+    '/api/auth/users/current/email',
+    { config: { rateLimit: mailLimit }, schema: { body: ChangeEmailSchema, response: { 202: SentSchema } } },
+    async (request, reply) => {
+      await changeEmail(auth, ownerOf(request).userId, request.body);
+      return reply.status(202).send({
+        success: true,
+        message: 'If the new address is free, we have sent a code to it: POST /api/auth/users/current/email/confirm.',
+      });
+    },
+  );
+
+  app.post(
+    '/api/auth/users/current/email/confirm',
+    { config: { rateLimit: LIMITS.signIn }, schema: { body: ConfirmEmailSchema, response: { 200: UserReplySchema } } },
+    // Tokens name the old address until the next refresh.
+    async (request) => ({ user: await confirmEmail(auth, ownerOf(request).userId, request.body) }),
+  );
+};
+
+function ownerOf(request: FastifyRequest): { userId: string; sessionId: string } {
+  const { id, realm, subject } = ownSessionOf(request);
+  if (realm === 'user') return { userId: subject, sessionId: id };
+  throw new AppError('FORBIDDEN', 'The admin has no account of this kind', {
+    nextActions: 'The admin is configured with ROOT_ADMIN_USERNAME and ROOT_ADMIN_PASSWORD.',
+  });
+}

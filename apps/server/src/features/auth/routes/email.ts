@@ -1,0 +1,107 @@
+import { ClientTypeQuerySchema, SessionReplySchema } from '@insforge/contract/auth.ts';
+import {
+  ExchangeResetCodeSchema,
+  MessageSchema,
+  ResetPasswordSchema,
+  ResetTokenSchema,
+  SendCodeSchema,
+  SendMagicLinkSchema,
+  SendOtpSchema,
+  SentSchema,
+  VerifyEmailSchema,
+} from '@insforge/contract/auth-email.ts';
+import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import type { AccessKeys } from '#platform/tokens/access-keys.ts';
+import type { EmailAuth } from '../code-mails.ts';
+import { sendMagicLink, sendOtp } from '../email-sign-in.ts';
+import { exchangeResetCode, resetPassword, sendReset } from '../password-reset.ts';
+import { sendVerification, verifyByCode } from '../verification.ts';
+import { deviceOf } from './device.ts';
+import { LIMITS } from './limits.ts';
+import { hasApiKey, type MailLimit } from './mail-limit.ts';
+import { deliver } from './sessions.ts';
+
+interface EmailRouteOptions {
+  auth: EmailAuth;
+  keys: AccessKeys;
+  mailLimit: MailLimit;
+}
+
+const sent = (message: string) => ({ success: true, message }) as const;
+
+/** Asking for a mail. What is answered does not depend on whether anybody has the address. */
+export const mailRequestRoutes: FastifyPluginAsyncZod<EmailRouteOptions> = async (app, { auth, mailLimit }) => {
+  const config = { rateLimit: mailLimit };
+  const response = { 202: SentSchema };
+
+  app.post(
+    '/api/auth/email/send-otp',
+    { config, schema: { body: SendOtpSchema, response } },
+    async ({ body }, reply) => {
+      await sendOtp(auth, body.email);
+      return reply.status(202).send(sent('If sign-in is available for this email, we have sent a verification code.'));
+    },
+  );
+
+  app.post(
+    '/api/auth/email/send-magic-link',
+    { config, schema: { body: SendMagicLinkSchema, response } },
+    async ({ body }, reply) => {
+      await sendMagicLink(auth, body);
+      return reply.status(202).send(sent('If sign-in is available for this email, we have sent a link.'));
+    },
+  );
+
+  app.post(
+    '/api/auth/email/send-verification',
+    { config, schema: { body: SendCodeSchema, response } },
+    async ({ body }, reply) => {
+      await sendVerification(auth, body);
+      return reply
+        .status(202)
+        .send(sent('If your email is registered, we have sent you a verification mail. Please check your inbox.'));
+    },
+  );
+
+  app.post(
+    '/api/auth/email/send-reset-password',
+    { config, schema: { body: SendCodeSchema, response } },
+    async ({ body }, reply) => {
+      await sendReset(auth, body);
+      return reply
+        .status(202)
+        .send(sent('If your email is registered, we have sent you a password reset mail. Please check your inbox.'));
+    },
+  );
+};
+
+/** Redeeming what a mail brought. */
+export const mailCodeRoutes: FastifyPluginAsyncZod<EmailRouteOptions> = async (app, { auth, keys }) => {
+  const config = { rateLimit: LIMITS.signIn };
+
+  app.post(
+    '/api/auth/email/verify',
+    {
+      config,
+      schema: { querystring: ClientTypeQuerySchema, body: VerifyEmailSchema, response: { 200: SessionReplySchema } },
+    },
+    async (request, reply) =>
+      deliver(reply, request.query.client_type, await verifyByCode(auth, request.body, deviceOf(request))),
+  );
+
+  app.post(
+    '/api/auth/email/exchange-reset-password-token',
+    { config, schema: { body: ExchangeResetCodeSchema, response: { 200: ResetTokenSchema } } },
+    ({ body }) => exchangeResetCode(auth, body),
+  );
+
+  app.post(
+    '/api/auth/email/reset-password',
+    { config, schema: { body: ResetPasswordSchema, response: { 200: MessageSchema } } },
+    async (request) => {
+      const attemptsBy = (await hasApiKey(keys, request)) ? undefined : request.ip;
+      await resetPassword(auth, request.body, attemptsBy);
+      return { message: 'Password reset successfully' };
+    },
+  );
+};

@@ -1,0 +1,35 @@
+import type { FastifyRequest } from 'fastify';
+import { readSmtpSettings } from '#features/email/index.ts';
+import type { Db } from '#platform/db/db.ts';
+import { AppError } from '#platform/errors.ts';
+import type { AccessKeys } from '#platform/tokens/access-keys.ts';
+
+/**
+ * How many mails one network address may ask for, over all routes that send some. An office or a server that
+ * works for many users is one address: the API key is not counted, and MAIL_LIMIT_PER_IP changes the number. Nor
+ * is anybody counted while there is no mail server, because then no stranger is written to.
+ */
+export function createMailLimit({ db, keys }: { db: Db; keys: AccessKeys }, max: number) {
+  return {
+    max: Math.max(1, max),
+    timeWindow: '15 minutes',
+    groupId: 'mail',
+    allowList: async (request: FastifyRequest) =>
+      max === 0 || (await hasApiKey(keys, request)) || !(await readSmtpSettings(db.system)).enabled,
+    errorResponseBuilder: (_request: FastifyRequest, { after }: { after: string }) =>
+      new AppError(
+        'TOO_MANY_REQUESTS',
+        `One network address may ask for ${max} mails in 15 minutes; try again in ${after}`,
+        {
+          nextActions: `Wait ${after}. A server that asks for its users sends the API key as x-api-key, which is not counted; an admin can set MAIL_LIMIT_PER_IP.`,
+        },
+      ),
+  };
+}
+export type MailLimit = ReturnType<typeof createMailLimit>;
+
+/** True for a server of the project, which may ask for any number of users. */
+export async function hasApiKey(keys: AccessKeys, { headers }: FastifyRequest): Promise<boolean> {
+  const key = headers['x-api-key'];
+  return typeof key === 'string' && key !== '' && keys.verify('api', key);
+}
