@@ -41,15 +41,13 @@ export async function runDocument(path: string): Promise<{ script: string; expec
   await symlink(join(ROOT, 'node_modules'), join(folder, 'node_modules'));
   for (const [name, body] of files) await writeFile(join(folder, name), body);
 
-  const script = steps.map((step, index) => `echo '${MARK}${index}'\n${step.script}`).join('\n');
+  const script = steps.map((step, index) => `printf '\\n${MARK}${index}\\n'\n${step.script}`).join('\n');
   const shell = promisify(execFile)('bash', ['-euo', 'pipefail', '-c', script], { cwd: folder });
   const { stdout } = await shell.catch(({ stdout, stderr }) => {
     throw new Error(`${path} fails after:\n${stdout}\n${stderr}`);
   });
-  const printed = stdout.split(/^@@ block \d+\n/m).slice(1);
+  const printed = stdout.split(/\n@@ block \d+\n/).slice(1);
   return steps.flatMap(({ script, expected }, index) =>
-    expected === undefined
-      ? []
-      : [{ script, expected, printed: printed[index]?.replace(/@@ block.*/s, '').trim() ?? '' }],
+    expected === undefined ? [] : [{ script, expected, printed: printed[index]?.trim() ?? '' }],
   );
 }

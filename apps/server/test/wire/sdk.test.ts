@@ -127,7 +127,11 @@ test('without cookies the refresh token travels in the body, rotates, and dies a
   expect(refreshed.error).toBeNull();
   const second = refreshed.data?.refreshToken ?? '';
   expect(second).not.toBe(first);
-  expect((await client.auth.getCurrentUser()).data.user?.email).toBe('ada@example.com');
+  const signedIn = createClient({ baseUrl: backend.baseUrl, accessToken: refreshed.data?.accessToken ?? '' });
+  expect((await signedIn.auth.getCurrentUser()).data.user?.email).toBe('ada@example.com');
+
+  await signedIn.auth.signOut();
+  expect((await client.auth.refreshSession({ refreshToken: second })).error?.statusCode).toBe(401);
 });
 
 test.runIf(hasBrowser)('in a browser an expired token is refreshed silently, and signing out ends it', async () => {
