@@ -20,6 +20,14 @@ begin
       execute format('alter table %s enable row level security', created.objid::regclass);
     end loop;
   end if;
+  -- The scripts of trusted extensions run as a superuser, in whatever schema the caller names.
+  if tg_tag in ('CREATE EXTENSION', 'ALTER EXTENSION') and session_user = 'authenticator' and exists (
+    select from pg_extension e join pg_namespace n on n.oid = e.extnamespace
+    where n.nspname <> 'pg_catalog' and not system.is_exposed_schema(n.nspname) and e.extowner = 'project_admin'::regrole)
+  then
+    raise insufficient_privilege using
+      message = 'extensions are not for the schemas of the platform', hint = 'Leave SCHEMA out, or name one of yours.';
+  end if;
   perform pg_notify('pgrst', 'reload schema');
 end $$;
 

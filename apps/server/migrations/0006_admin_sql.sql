@@ -31,7 +31,8 @@ set search_path = pg_catalog, pg_temp set standard_conforming_strings = on as $$
 declare
   text_to_run text;
 begin
-  delete from system.owner_statements t where t.id = ticket and t.backend_pid = pg_backend_pid()
+  delete from system.owner_statements t
+  where t.id = ticket and t.backend_pid = pg_backend_pid() and t.created_at > clock_timestamp() - interval '1 minute'
   returning t.statement into text_to_run;
   if not found then
     raise insufficient_privilege using message = 'there is no such statement for this session';

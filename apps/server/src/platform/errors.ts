@@ -73,9 +73,10 @@ const SQLSTATE_CODES: Record<string, ErrorCode> = {
 
 /**
  * Classes of SQLSTATE in which the statement is at fault, not the server: bad data (22), broken
- * constraints (23), syntax and naming (42), wrong state of an object (55), a raised exception (P0).
+ * constraints (23), transaction control (25, 2D), functions of the user (2F, 38, 39), missing names (34, 3B,
+ * 3F, 42), statements too large (54), wrong state of an object (55), foreign data (HV), a raised exception (P0).
  */
-const CALLER_CLASSES = new Set(['0A', '21', '22', '23', '25', '26', '2B', '34', '42', '44', '55', 'P0']);
+const CALLER_CLASSES = new Set('0A 21 22 23 25 26 2B 2D 2F 34 38 39 3B 3F 42 44 54 55 HV P0'.split(' '));
 
 /** Connection lost, server shutting down or starting, too many connections, out of resources. */
 const UNAVAILABLE_CLASSES = new Set(['08', '53', '57']);
@@ -105,6 +106,13 @@ function fromDatabase(error: DatabaseError): AppError {
     return new AppError('DATABASE_VALIDATION_ERROR', `The statement ran into its time limit (${error.message})`, {
       ...options,
       nextActions: 'Make it cheaper (EXPLAIN shows its plan), add an index, or split it.',
+    });
+  }
+  // Serialization failure, deadlock: https://www.postgresql.org/docs/current/mvcc-serialization-failure-handling.html
+  if (error.code.startsWith('40')) {
+    return new AppError('UPSTREAM_FAILURE', `${error.message}; nothing was changed`, {
+      ...options,
+      nextActions: 'Send the request again.',
     });
   }
   if (CALLER_CLASSES.has(error.code.slice(0, 2)))

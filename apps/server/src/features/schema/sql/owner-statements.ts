@@ -72,7 +72,10 @@ const isManaged = (schema: unknown) => typeof schema !== 'string' || MANAGED.has
  */
 export async function runAsOwner(db: Db, tx: UserTx, statement: string): Promise<void> {
   const session = await tx.one<{ pid: number }>(sql`select pg_catalog.pg_backend_pid() as pid`);
-  await db.system.query(sql`delete from system.owner_statements where created_at < now() - interval '5 minutes'`);
+  // What a failed transaction has left over has expired long since.
+  await db.system.query(sql`
+    delete from system.owner_statements where id in (
+      select id from system.owner_statements where created_at < now() - interval '1 hour' for update skip locked)`);
   const ticket = await db.system.one<{ id: string }>(sql`
     insert into system.owner_statements (backend_pid, statement) values (${session?.pid}, ${statement}) returning id`);
   await tx.query(sql`select system.run_owner_statement(${ticket?.id})`);

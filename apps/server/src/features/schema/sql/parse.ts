@@ -39,7 +39,11 @@ export function loadParser(): Promise<Parser> {
  */
 export async function parseSql(sql: string): Promise<ParsedStatement[]> {
   // PostgreSQL reads up to the first NUL, so what follows one would escape every check.
-  if (sql.includes('\0')) throw new AppError('DATABASE_VALIDATION_ERROR', 'SQL must not contain the character NUL');
+  if (sql.includes('\0')) {
+    throw new AppError('DATABASE_VALIDATION_ERROR', 'SQL must not contain the character NUL', {
+      nextActions: "Remove it; bytes are written as '\\x00'::bytea.",
+    });
+  }
   if (sql.trim() === '') return [];
   const { parseSync } = await loadParser();
   let result: ParseResult;

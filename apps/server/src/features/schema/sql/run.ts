@@ -38,7 +38,7 @@ async function runEach(
   let result: RawResult | undefined;
   for (const [index, statement] of statements.entries()) {
     try {
-      const next = await run(statement, params.slice(0, countParameters(statement, params)));
+      const next = await run(statement, params.slice(0, countParameters(statement, params.length)));
       if (next.fields.length > 0 || !result?.fields.length) result = next;
     } catch (error) {
       throw withPosition(error, sql, statement, { index, count: statements.length });
@@ -48,20 +48,26 @@ async function runEach(
   return result;
 }
 
-/** How many of the parameters a statement uses: PostgreSQL refuses values that it has no place for. */
-function countParameters({ node }: ParsedStatement, params: readonly unknown[]): number {
-  if (params.length === 0) return 0;
+/**
+ * How many of the parameters a statement uses: PostgreSQL refuses values that it has no place for.
+ * @throws AppError when there are too few
+ */
+function countParameters({ node }: ParsedStatement, given: number): number {
   let highest = 0;
   for (const { ParamRef } of nodesOf(node)) {
     const { number = 0 } = (ParamRef ?? {}) as { number?: number };
     highest = Math.max(highest, number);
   }
-  return highest;
+  if (highest <= given) return highest;
+  throw new AppError('DATABASE_INVALID_PARAMETER', `The SQL uses $${highest}, but params has ${given} values`);
 }
 
 /** SQLSTATE -> what usually helps. */
 const ADVICE: Readonly<Record<string, string>> = {
+  '23502': 'Give the column a value, or a default.',
+  '23503': 'Insert the row that is referred to first, or delete what refers to this one.',
   '23505': 'Find the row that is in the way with a SELECT, or insert with ON CONFLICT.',
+  '23514': 'Look the condition up with GET /api/metadata/{table}.',
   '42501': 'project_admin may change what is in public and in schemas it made. GET /api/database/schemas lists them.',
   '42601': 'Correct the syntax at the position given.',
   '42703': 'See the columns with GET /api/metadata/{table}.',
@@ -69,9 +75,13 @@ const ADVICE: Readonly<Record<string, string>> = {
   '42883': 'Check name and argument types; casts help (::uuid). GET /api/database/functions lists your functions.',
   '42P01': 'List the tables with GET /api/database/tables; other schemas need their name in front (shop.orders).',
   '42P07': 'It exists already: use CREATE … IF NOT EXISTS, or ALTER it.',
+  '2D000': 'Blocks and procedures cannot commit here: all statements are one transaction.',
   '2BP01': 'Other objects depend on it: drop them first, or add CASCADE to drop them along.',
   '25P02': 'An earlier statement failed.',
 };
+
+const USUAL_ADVICE =
+  'Correct the statement at the position given; {"dryRun": true} tries it without changing anything.';
 
 const MAX_QUOTED = 500;
 
@@ -90,7 +100,7 @@ function withPosition(
   return new AppError(known.code, `${known.message} (line ${position.line}, column ${position.column})`, {
     status: known.status,
     cause: error,
-    nextActions: error.hint ?? ADVICE[error.code] ?? known.nextActions,
+    nextActions: error.hint ?? ADVICE[error.code] ?? known.nextActions ?? USUAL_ADVICE,
     details: {
       ...details,
       ...position,
