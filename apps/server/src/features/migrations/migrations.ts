@@ -105,7 +105,8 @@ function ledgerEntry({ version, name, statements, checksum }: LedgerEntry): stri
   return `insert into system.custom_migrations (version, name, statements, checksum) values (${values.join(', ')})`;
 }
 
-/** With its semicolon, which a comment at the end must not swallow. */
-export function terminated({ text }: ParsedStatement): string {
-  return text.slice(text.lastIndexOf('\n') + 1).includes('--') ? `${text}\n;` : `${text};`;
+/** With the comments in front and the semicolon, which a comment at the end must not swallow. */
+export function terminated({ comment, text }: ParsedStatement): string {
+  const lines = comment === '' ? text : `${comment}\n${text}`;
+  return text.slice(text.lastIndexOf('\n') + 1).includes('--') ? `${lines}\n;` : `${lines};`;
 }

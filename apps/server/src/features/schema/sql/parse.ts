@@ -9,8 +9,10 @@ export interface ParsedStatement {
   kind: StatementKind;
   /** The fields of the node. */
   node: Readonly<Record<string, unknown>>;
-  /** Without the semicolon and the blanks around it. */
+  /** Without the semicolon, and the blanks and comments in front. */
   text: string;
+  /** The comments in front. */
+  comment: string;
   /** Where `text` begins in the whole. */
   offset: number;
 }
@@ -77,19 +79,23 @@ function split(sql: string, result: ParseResult): ParsedStatement[] {
   // The parser counts bytes.
   const bytes = Buffer.from(sql);
   const isAscii = bytes.length === sql.length;
-  let seenBytes = 0;
-  let seenUnits = 0;
+  const slice = (start: number, end: number) => (isAscii ? sql.slice(start, end) : bytes.toString('utf8', start, end));
+  let end = 0;
+  let units = 0;
   return (result.stmts ?? []).map(({ stmt, stmt_location: start = 0, stmt_len: length }) => {
-    const end = length ? start + length : bytes.length;
-    seenUnits += isAscii ? start - seenBytes : bytes.toString('utf8', seenBytes, start).length;
-    seenBytes = start;
-    const text = isAscii ? sql.slice(start, end) : bytes.toString('utf8', start, end);
+    const before = slice(end, start);
+    end = length ? start + length : bytes.length;
+    const whole = slice(start, end);
+    const text = whole.trim();
+    const offset = units + before.length + whole.indexOf(text);
+    units += before.length + whole.length;
     const [kind, node] = Object.entries(stmt ?? {})[0] ?? [];
     return {
       kind: kind as StatementKind,
       node: node as Readonly<Record<string, unknown>>,
-      text: text.trim(),
-      offset: seenUnits + (text.length - text.trimStart().length),
+      text,
+      comment: before.replace(/^[\s;]+/, '').trimEnd(),
+      offset,
     };
   });
 }
