@@ -117,8 +117,10 @@ async function configure(
 ): Promise<Configuration> {
   const library = await import('openid-client');
   const secret = (await row.clientSecret?.(clientSecret, clientId)) ?? clientSecret;
-  const clientAuth: ClientAuth = (server, ...rest) =>
-    (prefersBasic(server, row) ? library.ClientSecretBasic : library.ClientSecretPost)(secret)(server, ...rest);
+  const clientAuth: ClientAuth = (server, client, body, headers) => {
+    if (prefersBasic(server, row)) headers.set('authorization', basicAuth(clientId, secret));
+    else library.ClientSecretPost(secret)(server, client, body, headers);
+  };
 
   let configuration: Configuration;
   if ('issuer' in row) {
@@ -154,6 +156,15 @@ function prefersBasic(server: ServerMetadata, row: ProviderRow): boolean {
   if (!('issuer' in row)) return false;
   const supported = server.token_endpoint_auth_methods_supported;
   return !supported || supported.includes('client_secret_basic');
+}
+
+/**
+ * RFC 6749, section 2.3.1. openid-client would also encode `-` and `_`, which is allowed, but which providers that
+ * forgot to decode (X) do not survive.
+ */
+function basicAuth(clientId: string, secret: string): string {
+  const encode = (text: string) => new URLSearchParams({ '': text }).toString().slice(1);
+  return `Basic ${btoa(`${encode(clientId)}:${encode(secret)}`)}`;
 }
 
 async function openIdAnswer(
@@ -216,14 +227,25 @@ function keep(json: Record<string, unknown>, names: readonly string[]): Record<s
 /** Error codes of RFC 6749 and OpenID Connect; anything else that stands in their place is not repeated. */
 const ERROR_CODE = /^[a-z_]{1,64}$/;
 
+/** The `error` of RFC 6749. GitHub sends it with the status 200, where openid-client looks for a token. */
+function errorCodeIn(error: unknown): string | undefined {
+  for (let at = error; typeof at === 'object' && at !== null; at = 'cause' in at ? at.cause : undefined) {
+    const body: unknown = 'body' in at ? at.body : at;
+    if (typeof body === 'object' && body !== null && 'error' in body && typeof body.error === 'string') {
+      return body.error;
+    }
+  }
+  return undefined;
+}
+
 /** What the app may be told about a sign-in that failed at the provider. The log has the rest. */
 export function reasonOf(name: string, error: unknown): string {
   if (error instanceof AppError) return error.message;
   const refused = privateAddressBehind(error);
   if (refused) return `${name} cannot be reached: ${refused.message}`;
-  const code = error instanceof Error && 'error' in error ? error.error : undefined;
-  if (code === 'access_denied') return 'access_denied';
-  if (typeof code === 'string' && ERROR_CODE.test(code)) return `${name} refused the sign-in: ${code}`;
+  const code = errorCodeIn(error);
+  if (code === 'access_denied') return code;
+  if (code !== undefined && ERROR_CODE.test(code)) return `${name} refused the sign-in: ${code}`;
   return `The sign-in with ${name} failed`;
 }
 

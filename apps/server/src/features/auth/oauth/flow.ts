@@ -148,7 +148,7 @@ async function findCustomProvider({ db, cipher, apiBaseUrl }: OAuthParts, name: 
 /** Whether there is an ID token is not the admin's choice: without OpenID Connect, it could not be checked. */
 function withScopes(row: ProviderRow, scopes: readonly string[]): ProviderRow {
   const others = scopes.filter((scope) => scope !== 'openid');
-  return { ...row, scopes: row.scopes.includes('openid') ? ['openid', ...others] : others };
+  return { ...row, scopes: 'issuer' in row && row.scopes.includes('openid') ? ['openid', ...others] : others };
 }
 
 /** What has to be entered at the provider. Each has an address of its own, so that none can answer for another. */

@@ -1,0 +1,233 @@
+import { createHash } from 'node:crypto';
+import { decodeProtectedHeader, exportPKCS8, generateKeyPair, jwtVerify, SignJWT } from 'jose';
+import { expect, test } from 'vitest';
+import {
+  arrive,
+  CLIENT,
+  configure,
+  exchange,
+  makePkce,
+  signInWith,
+  start,
+  startReachableApp,
+} from './oauth-browser.ts';
+import { startScriptedOpenId } from './oauth-scripted.ts';
+
+const ADA = {
+  sub: '000123.ada',
+  email: 'x7@privaterelay.appleid.com',
+  email_verified: 'true',
+  is_private_email: 'true',
+};
+
+async function startWithApple() {
+  const apple = await startScriptedOpenId();
+  apple.script.claims = ADA;
+  const app = await startReachableApp({ OAUTH_OWN_HOSTS: `apple=${apple.issuer}` });
+  const { publicKey, privateKey } = await generateKeyPair('ES256', { extractable: true });
+  const clientSecret = JSON.stringify({
+    teamId: 'TEAM123456',
+    keyId: 'KEY1234567',
+    privateKey: await exportPKCS8(privateKey),
+  });
+  await configure(app, 'apple', { clientSecret, nativeClientIds: ['com.example.app'] });
+  return { app, apple, publicKey };
+}
+
+test('somebody signs in with Apple, which posts a form, and whose secret is a token', async () => {
+  const { app, apple, publicKey } = await startWithApple();
+  apple.script.answer = {
+    user: JSON.stringify({ name: { firstName: 'Ada', lastName: 'King' }, email: 'ignored@example.com' }),
+  };
+  const { body } = await signInWith(app, { provider: 'apple' });
+  expect(body.user).toMatchObject({
+    email: ADA.email,
+    emailVerified: true,
+    providers: ['apple'],
+    profile: { name: 'Ada King' },
+  });
+  expect(apple.authorized.get('response_mode')).toBe('form_post');
+  expect(apple.authorized.get('scope')).toBe('name email');
+  const secret = apple.redeemed.get('client_secret') ?? '';
+  const { payload } = await jwtVerify(secret, publicKey, {
+    audience: 'https://appleid.apple.com',
+    issuer: 'TEAM123456',
+  });
+  expect(payload.sub).toBe(CLIENT.id);
+  expect(decodeProtectedHeader(secret)).toMatchObject({ alg: 'ES256', kid: 'KEY1234567' });
+});
+
+test('the name, which Apple tells once, stays when it is not told again; nonsense in its place does no harm', async () => {
+  const { app, apple } = await startWithApple();
+  apple.script.answer = { user: JSON.stringify({ name: { firstName: 'Ada' } }) };
+  await signInWith(app, { provider: 'apple' });
+  for (const user of ['', '{', '[]', '{"name":7}', '"x"']) {
+    apple.script.answer = { user };
+    expect((await signInWith(app, { provider: 'apple' })).body.user.profile.name).toBe('Ada');
+  }
+});
+
+test('a token that was made elsewhere is a secret as well', async () => {
+  const { app, apple } = await startWithApple();
+  await app.as('admin').put('/api/auth/oauth/apple/config', { clientSecret: 'made.else.where' });
+  expect(await signInWith(app, { provider: 'apple' })).toMatchObject({ status: 200 });
+  expect(apple.redeemed.get('client_secret')).toBe('made.else.where');
+});
+
+test('a secret that is not usable is said to be, with the command that mends it', async () => {
+  const { app } = await startWithApple();
+  await app.as('admin').put('/api/auth/oauth/apple/config', { clientSecret: '{"teamId":"x"}' });
+  expect(await start(app, { provider: 'apple' })).toMatchObject({
+    status: 500,
+    body: { error: 'AUTH_OAUTH_CONFIG_ERROR', nextActions: expect.stringContaining('/api/auth/oauth/apple/config') },
+  });
+});
+
+test('a form with a field twice is refused', async () => {
+  const { app } = await startWithApple();
+  const { body } = await start(app, { provider: 'apple' });
+  const state = new URL(body.authUrl).searchParams.get('state') ?? '';
+  const form = new URLSearchParams({ state, code: 'a' });
+  form.append('code', 'b');
+  const headers = { 'content-type': 'application/x-www-form-urlencoded' };
+  const reply = await app.as('nobody').post('/api/auth/oauth/apple/callback', form.toString(), headers);
+  expect(new URL(String(reply.headers.location)).searchParams.get('error')).toBe('The sign-in with apple failed');
+});
+
+test('where Apple cancels, the app hears of it', async () => {
+  const { app } = await startWithApple();
+  const { body } = await start(app, { provider: 'apple' });
+  const state = new URL(body.authUrl).searchParams.get('state') ?? '';
+  const form = new URLSearchParams({ state, error: 'user_cancelled_authorize' }).toString();
+  const headers = { 'content-type': 'application/x-www-form-urlencoded' };
+  const reply = await app.as('nobody').post('/api/auth/oauth/apple/callback', form, headers);
+  const error = new URL(String(reply.headers.location)).searchParams.get('error');
+  expect(error).toBe('apple refused the sign-in: user_cancelled_authorize');
+});
+
+const NONCE = 'raw nonce of the app';
+const hashed = createHash('sha256').update(NONCE).digest('hex');
+
+async function startWithGoogle() {
+  const google = await startScriptedOpenId();
+  const app = await startReachableApp({ OAUTH_OWN_HOSTS: `google=${google.issuer}` });
+  await configure(app, 'google', { nativeClientIds: ['ios.apps.googleusercontent.com'] });
+  return { app, google };
+}
+
+test.each([CLIENT.id, 'ios.apps.googleusercontent.com'])(
+  'a Google ID token made for %s opens a session',
+  async (aud) => {
+    const { app, google } = await startWithGoogle();
+    const token = await google.idToken({
+      sub: '1',
+      aud,
+      email: 'g@example.com',
+      email_verified: true,
+      name: 'Gil',
+      picture: 'https://g.example/g.png',
+    });
+    const reply = await app.as('nobody').post('/api/auth/id-token?client_type=mobile', { provider: 'google', token });
+    expect(reply).toMatchObject({
+      status: 200,
+      body: {
+        accessToken: expect.any(String),
+        refreshToken: expect.any(String),
+        user: { email: 'g@example.com', emailVerified: true, providers: ['google'], profile: { name: 'Gil' } },
+      },
+    });
+    // The same person in a browser is the same user.
+    google.script.claims = { sub: '1', email: 'g@example.com', email_verified: true };
+    expect((await signInWith(app, { provider: 'google' })).body.user.id).toBe(reply.body.user.id);
+  },
+);
+
+test('an Apple ID token with its nonce opens a session, and the app tells the name', async () => {
+  const { app, apple } = await startWithApple();
+  const token = await apple.idToken({ ...ADA, aud: 'com.example.app', nonce: hashed });
+  const body = { provider: 'apple', token, nonce: NONCE, name: 'Ada' };
+  expect(await app.as('nobody').post('/api/auth/id-token', body)).toMatchObject({
+    status: 200,
+    body: { csrfToken: expect.any(String), user: { email: ADA.email, emailVerified: true, profile: { name: 'Ada' } } },
+  });
+});
+
+test.each([
+  { why: 'another audience', claims: { aud: 'com.evil.app' } },
+  { why: 'no audience', claims: { aud: undefined } },
+  {
+    why: 'several audiences, made for another one',
+    claims: { aud: ['com.example.app', 'com.evil.app'], azp: 'com.evil.app' },
+  },
+  { why: 'several audiences and no word for whom', claims: { aud: ['com.example.app', 'com.evil.app'] } },
+  { why: 'another issuer', claims: { iss: 'https://evil.example' } },
+  { why: 'an expired token', claims: { iat: 1_000_000_000, exp: 1_000_003_600 } },
+  { why: 'a token of the future', claims: { nbf: 9_000_000_000 } },
+  { why: 'no subject', claims: { sub: undefined } },
+  { why: 'no nonce', claims: { nonce: undefined } },
+  { why: 'the raw nonce', claims: { nonce: NONCE } },
+  { why: 'another nonce', claims: { nonce: createHash('sha256').update('other').digest('hex') } },
+  { why: 'an unknown key', header: { kid: 'key-2' } },
+  { why: 'a key that it brings along', header: { kid: 'key-2', jku: 'https://evil.example/keys' } },
+  { why: 'an extension that nobody knows', header: { crit: ['exp'], exp: 1 } },
+  { why: 'a signature of somebody else', foreign: true },
+])('an Apple ID token is refused with $why', async ({ claims = {}, header = {}, foreign = false }) => {
+  const { app, apple } = await startWithApple();
+  apple.script.signsWithForeignKey = foreign;
+  const token = await apple
+    .idToken({ ...ADA, aud: 'com.example.app', nonce: hashed, ...claims }, header)
+    .catch(() => 'x.y.z');
+  const reply = await app.as('nobody').post('/api/auth/id-token', { provider: 'apple', token, nonce: NONCE });
+  expect(reply).toMatchObject({ status: 401, body: { error: 'AUTH_UNAUTHORIZED' } });
+  expect(await app.sql('select from auth.users')).toEqual([]);
+});
+
+test.each([
+  { why: 'no signature', token: () => `${btoa('{"alg":"none"}')}.${btoa('{"sub":"1"}')}.` },
+  {
+    why: 'a signature with our own secret',
+    token: () =>
+      new SignJWT({ sub: '1', aud: CLIENT.id })
+        .setProtectedHeader({ alg: 'HS256', kid: 'key-1' })
+        .setExpirationTime('5m')
+        .setIssuedAt()
+        .sign(new TextEncoder().encode('x'.repeat(32))),
+  },
+  { why: 'nothing of a token', token: () => 'x' },
+])('a Google ID token is refused with $why', async ({ token }) => {
+  const { app } = await startWithGoogle();
+  const body = { provider: 'google', token: await token() };
+  expect(await app.as('nobody').post('/api/auth/id-token', body)).toMatchObject({
+    status: 401,
+    body: { error: 'AUTH_UNAUTHORIZED' },
+  });
+});
+
+test.each([
+  { body: { provider: 'github', token: 'x' }, status: 400, error: 'INVALID_INPUT' },
+  { body: { provider: 'google' }, status: 400, error: 'INVALID_INPUT' },
+  { body: { provider: 'apple', token: 'x' }, status: 400, error: 'INVALID_INPUT' },
+  { body: { provider: 'apple', token: 'x', nonce: 'n' }, status: 500, error: 'AUTH_OAUTH_CONFIG_ERROR' },
+])('the request $body is answered with $error', async ({ body, status, error }) => {
+  const { app } = await startWithGoogle();
+  expect(await app.as('nobody').post('/api/auth/id-token', body)).toMatchObject({ status, body: { error } });
+});
+
+test('an ID token does not take over a verified account of the address unless the provider has verified it', async () => {
+  const { app, google } = await startWithGoogle();
+  await app
+    .as('admin')
+    .post('/api/auth/users', { email: 'g@example.com', password: 'correct horse battery', autoConfirm: true });
+  const token = await google.idToken({ sub: '1', email: 'g@example.com', email_verified: false });
+  expect(await app.as('nobody').post('/api/auth/id-token', { provider: 'google', token })).toMatchObject({
+    status: 409,
+    body: { error: 'AUTH_EMAIL_EXISTS' },
+  });
+});
+
+test('a code of Apple exchanges as every other', async () => {
+  const { app } = await startWithApple();
+  const pkce = makePkce();
+  const arrived = await arrive(app, { provider: 'apple', pkce });
+  expect(await exchange(app, arrived.searchParams.get('insforge_code'), pkce)).toMatchObject({ status: 200 });
+});
