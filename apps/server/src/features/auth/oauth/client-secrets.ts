@@ -20,20 +20,30 @@ export async function storeClientSecret(tx: SystemTx, cipher: Cipher, key: strin
   throw new Error(`the secret ${key} could not be stored`);
 }
 
-/** Replaces the value of a client secret. */
-export async function replaceClientSecret(tx: SystemTx, cipher: Cipher, id: string, value: string): Promise<void> {
-  await tx.query(sql`update system.secrets set value_ciphertext = ${cipher.encrypt(value)} where id = ${id}`);
+/**
+ * Admins may write to the tables of configurations in SQL. One that they pointed at another secret of the platform
+ * must neither bring that to light nor change it.
+ */
+const IS_CLIENT_SECRET = sql`is_reserved and right(key, 14) = '_CLIENT_SECRET'`;
+
+/** Replaces a client secret and returns the id under which it is now. */
+export async function replaceClientSecret(
+  tx: SystemTx,
+  cipher: Cipher,
+  { id, key, value }: { id: string | null; key: string; value: string },
+): Promise<string> {
+  const replaced = await tx.one<{ id: string }>(sql`
+    update system.secrets set value_ciphertext = ${cipher.encrypt(value)} where id = ${id} and ${IS_CLIENT_SECRET}
+    returning id`);
+  return replaced?.id ?? storeClientSecret(tx, cipher, key, value);
 }
 
 /** To be called after the configuration is gone, which refers to it. */
 export async function deleteClientSecret(tx: SystemTx, id: string | null): Promise<void> {
-  if (id) await tx.query(sql`delete from system.secrets where id = ${id} and is_reserved`);
+  await tx.query(sql`delete from system.secrets where id = ${id} and ${IS_CLIENT_SECRET}`);
 }
 
-/**
- * The ciphertext of the client secret of a configuration under the alias c. Admins may write to the tables of
- * configurations in SQL; pointing one of them at another secret must not bring that to light.
- */
+/** The ciphertext of the client secret of a configuration under the alias c. */
 export const SECRET_CIPHERTEXT: Sql = sql`(
-  select s.value_ciphertext from system.secrets s where s.id = c.secret_id and right(s.key, 14) = '_CLIENT_SECRET'
+  select value_ciphertext from system.secrets where id = c.secret_id and ${IS_CLIENT_SECRET}
 ) as ciphertext`;

@@ -105,11 +105,9 @@ export async function updateConfig(
   if (!row) throw notConfigured(provider);
   const { secretId, ...config } = row;
   if (clientSecret !== undefined) {
-    if (secretId) await replaceClientSecret(tx, cipher, secretId, clientSecret);
-    else {
-      const id = await storeClientSecret(tx, cipher, secretKeyOf(provider), clientSecret);
-      await tx.query(sql`update auth.oauth_configs set secret_id = ${id} where provider = ${provider}`);
-    }
+    const secret = { id: secretId, key: secretKeyOf(provider), value: clientSecret };
+    const id = await replaceClientSecret(tx, cipher, secret);
+    await tx.query(sql`update auth.oauth_configs set secret_id = ${id} where provider = ${provider}`);
   }
   return toConfig(config);
 }

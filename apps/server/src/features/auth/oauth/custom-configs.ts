@@ -125,7 +125,11 @@ export async function updateCustomConfig(
     where key = ${key} returning ${CONFIG}, c.secret_id as "secretId"`);
   if (!row) throw unknownProvider(key);
   const { secretId, ...config } = row;
-  if (clientSecret !== undefined) await replaceClientSecret(tx, cipher, secretId, clientSecret);
+  if (clientSecret !== undefined) {
+    const secret = { id: secretId, key: secretKeyOf(key), value: clientSecret };
+    const id = await replaceClientSecret(tx, cipher, secret);
+    await tx.query(sql`update auth.custom_oauth_configs set secret_id = ${id} where key = ${key}`);
+  }
   return toConfig(config);
 }
 
