@@ -24,7 +24,12 @@ export const SmtpConfigUpdateSchema = z
     username: oneLine(z.string().trim().max(320)).default(''),
     /** Absent or empty: the stored one stays. */
     password: oneLine(z.string().max(1024)).optional(),
-    senderEmail: z.union([z.literal(''), z.string().trim().max(254).pipe(z.email('Invalid email format'))]).default(''),
+    senderEmail: z
+      .string()
+      .trim()
+      .max(254)
+      .refine((address) => address === '' || z.email().safeParse(address).success, 'Invalid email format')
+      .default(''),
     senderName: oneLine(z.string().trim().max(100)).default(''),
     /** How soon the same person may be written to again. */
     minIntervalSeconds: z.number().int().min(0).max(MAX_INTERVAL_SECONDS).default(60),

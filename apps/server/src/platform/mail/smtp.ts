@@ -82,7 +82,9 @@ export async function sendBySmtp(
     rejected = failure.rejectedErrors ?? [];
   }
   return recipients.map((recipient) => {
-    const error = rejected.find((one) => one.recipient === recipient) ?? failure;
+    // The only one is meant, however the address is spelt in the error.
+    const own = recipients.length === 1 ? rejected[0] : rejected.find((one) => one.recipient === recipient);
+    const error = own ?? failure;
     if (!error) return { recipient, status: 'accepted', reason: undefined };
     return { recipient, status: isFinal(error) ? 'failed' : 'deferred', reason: describe(error) };
   });
