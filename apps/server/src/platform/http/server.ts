@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import cookie from '@fastify/cookie';
-import cors from '@fastify/cors';
+import cors, { type FastifyCorsOptions } from '@fastify/cors';
 import rateLimit from '@fastify/rate-limit';
 import {
   type FastifyBaseLogger,
@@ -17,6 +17,15 @@ import type { Logger } from '#platform/log.ts';
 const MAX_JSON_BYTES = 100 * 1024 * 1024;
 /** Longer than any proxy in front of us keeps idle connections, so that we never close one it is about to use. */
 const KEEP_ALIVE_MS = 72_000;
+
+/** Any origin may call: what a request may do depends on its credential alone. */
+const CORS: FastifyCorsOptions = {
+  origin: true,
+  credentials: true,
+  exposedHeaders: ['Content-Range', 'Preference-Applied', 'Location'],
+  methods: ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'],
+  maxAge: 86_400,
+};
 
 /** The HTTP server without any feature: CORS, cookies, validation, and one form for every error. */
 export async function createHttpServer(log: Logger): Promise<FastifyInstance> {
@@ -44,11 +53,8 @@ export async function createHttpServer(log: Logger): Promise<FastifyInstance> {
     });
   });
   await app.register(cors, {
-    origin: true,
-    credentials: true,
-    exposedHeaders: ['Content-Range', 'Preference-Applied', 'Location'],
-    methods: ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'],
-    maxAge: 86_400,
+    // Without an Origin nobody asks, and programs are spared the headers.
+    delegator: ({ headers }, decide) => decide(null, headers.origin === undefined ? { origin: false } : CORS),
   });
   await app.register(cookie);
   await app.register(rateLimit, {
