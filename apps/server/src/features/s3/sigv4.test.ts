@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, createHmac } from 'node:crypto';
 import { expect, test } from 'vitest';
 import { readRequest, type S3Request } from './request.ts';
 import { canonicalRequest, checkSignature, readSignature, signingKey, uriEncode, verifySignature } from './sigv4.ts';
@@ -294,6 +294,28 @@ test('a path is decoded once, after it was parted', () => {
   expect(() => readRequest('GET', '/storage/v1/s3/b?prefix=a&prefix=b', [])).toThrow(
     expect.objectContaining({ code: 'InvalidArgument' }),
   );
+});
+
+test('s3cmd signs the path of the endpoint as a part of the host', () => {
+  const signed = {
+    host: 'localhost:7130/storage/v1/s3',
+    'x-amz-date': '20130524T000000Z',
+    'x-amz-content-sha256': EMPTY,
+  };
+  const names = Object.keys(signed).sort();
+  const form = { ...request('GET', '/b/k', '', signed) };
+  const hash = sha256(canonicalRequest(form, { signedHeaders: names, payload: EMPTY }));
+  const scope = { date: '20130524', region: 'us-east-1', service: 's3' };
+  const text = ['AWS4-HMAC-SHA256', '20130524T000000Z', '20130524/us-east-1/s3/aws4_request', hash].join('\n');
+  const signature = createHmac('sha256', signingKey(SECRET, scope)).update(text).digest('hex');
+  const sent = (path: string) =>
+    request('GET', path, '', {
+      ...signed,
+      host: 'localhost:7130',
+      authorization: authorization(names.join(';'), signature),
+    });
+  expect(() => verify(sent('/storage/v1/s3/b/k'))).not.toThrow();
+  expect(() => verify(sent('/storage/v1/s3/b/j'))).toThrow('signature does not match');
 });
 
 test('only unreserved characters stay as they are', () => {

@@ -77,8 +77,9 @@ export async function parseXml(text: string, root: string): Promise<XmlValue> {
   } catch {
     throw new S3Error('MalformedXML');
   }
-  if (typeof document !== 'object' || Array.isArray(document) || !(root in document)) throw new S3Error('MalformedXML');
-  return document[root];
+  const [content, ...more] = childrenOf(document, root);
+  if (content === undefined || more.length > 0) throw new S3Error('MalformedXML');
+  return content;
 }
 
 /** The children of that name; an empty list where there is none. */
