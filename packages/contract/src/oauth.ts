@@ -1,5 +1,4 @@
 import { z } from 'zod';
-import { ClientTypeSchema } from './auth.ts';
 
 /** The providers that are known by name. Every other one is a custom provider under a key of the admin's choice. */
 export const OAUTH_PROVIDERS = [
@@ -59,8 +58,6 @@ export const IdTokenSignInSchema = z.discriminatedUnion('provider', [
   }),
 ]);
 export type IdTokenSignIn = z.infer<typeof IdTokenSignInSchema>;
-
-export const OAuthClientTypeQuerySchema = z.object({ client_type: ClientTypeSchema });
 
 const ClientIdSchema = z.string().trim().min(1).max(512);
 /** Apple's may be a JSON object with a private key. */

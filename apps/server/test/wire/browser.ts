@@ -11,15 +11,20 @@ const CHROMIUM = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/go
 export const hasBrowser = CHROMIUM !== undefined;
 
 /**
- * Opens an app in a real browser: an empty page on an origin of its own, with the official SDK as
- * `globalThis.insforge`, so that CORS, cookies and CSRF are the browser's.
+ * Opens an app in a real browser: a page on an origin of its own with nothing but the official SDK as
+ * `globalThis.insforge`, also after it was left and comes back, so that CORS, cookies and CSRF are the browser's.
  */
 export async function openApp(options: { baseUrl: string; anonKey: string }): Promise<Page> {
   const bundle = await (await rolldown({ input: 'sdk', platform: 'browser', plugins: [sdkEntry] })).generate({
     format: 'iife',
   });
-  const server = createServer((_request, response) => {
-    response.setHeader('content-type', 'text/html').end('<!doctype html><title>app</title>');
+  const script = `${bundle.output[0].code}\nglobalThis.insforge = globalThis.createInsForge(${JSON.stringify(options)})`;
+  const server = createServer((request, response) => {
+    if (request.url === '/sdk.js') response.setHeader('content-type', 'text/javascript').end(script);
+    else
+      response
+        .setHeader('content-type', 'text/html')
+        .end('<!doctype html><title>app</title><script src="/sdk.js"></script>');
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');
   const address = server.address();
@@ -32,8 +37,6 @@ export async function openApp(options: { baseUrl: string; anonKey: string }): Pr
   });
   const page = await browser.newPage();
   await page.goto(`http://localhost:${address.port}`);
-  await page.addScriptTag({ content: bundle.output[0].code });
-  await page.evaluate(`globalThis.insforge = globalThis.createInsForge(${JSON.stringify(options)})`);
   return page;
 }
 
