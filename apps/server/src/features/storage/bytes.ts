@@ -2,41 +2,55 @@ import type { Readable } from 'node:stream';
 import { AppError } from '#platform/errors.ts';
 
 /**
- * The bytes of a request, as long as they keep coming. Whoever stops reading early leaves the rest in the socket,
- * so that an answer can still be sent.
- * @throws AppError 408 when nothing arrives for `idleMs`, and STORAGE_INVALID_PARAMETER when the client goes away
+ * The bytes of a request, as long as they keep coming. Unlike the iterator of a stream this never destroys it, so
+ * that whoever stops reading, for whatever reason, can still answer.
+ * @throws AppError STORAGE_INVALID_PARAMETER: 408 when nothing arrives for `idleMs`, else when the upload breaks off
  */
 export async function* bytesOf(source: Readable, idleMs: number): AsyncGenerator<Uint8Array> {
-  const stalled = () =>
-    source.destroy(
-      new AppError('STORAGE_INVALID_PARAMETER', `No byte of the upload arrived for ${idleMs / 1000} seconds`, {
-        status: 408,
-        nextActions: 'Send it again, or in pieces with the tus protocol at /storage/v1/upload/resumable.',
-      }),
-    );
-  const timer = setTimeout(stalled, idleMs);
-  try {
-    for await (const chunk of source.iterator({ destroyOnReturn: false })) {
-      timer.refresh();
+  for (;;) {
+    const chunk: Uint8Array | null = source.read();
+    if (chunk !== null) {
       yield chunk;
+      continue;
     }
-  } catch (error) {
-    throw isAborted(error)
-      ? new AppError('STORAGE_INVALID_PARAMETER', 'The upload ended before it was complete', { cause: error })
-      : error;
-  } finally {
-    clearTimeout(timer);
+    if (source.readableEnded) return;
+    if (source.errored || source.destroyed) throw brokenOff(source.errored);
+    await movement(source, idleMs);
   }
 }
 
-function isAborted(error: unknown): boolean {
-  return (
-    error instanceof Error &&
-    'code' in error &&
-    (error.code === 'ECONNRESET' ||
-      error.code === 'ERR_STREAM_PREMATURE_CLOSE' ||
-      error.code === 'FST_MP_PREMATURE_CLOSE')
-  );
+const EVENTS = ['readable', 'end', 'error', 'close'] as const;
+
+/** Waits until there is something new to know about a stream. */
+function movement(source: Readable, idleMs: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const settle = () => {
+      clearTimeout(timer);
+      for (const event of EVENTS) source.off(event, settle);
+      resolve();
+    };
+    const timer = setTimeout(() => {
+      for (const event of EVENTS) source.off(event, settle);
+      reject(stalled(idleMs));
+    }, idleMs);
+    for (const event of EVENTS) source.on(event, settle);
+  });
+}
+
+function brokenOff(cause: unknown): AppError {
+  return new AppError('STORAGE_INVALID_PARAMETER', 'The upload broke off before it was complete', {
+    cause,
+    nextActions:
+      'Send it again. Over a poor connection the tus protocol at /storage/v1/upload/resumable goes on where it was.',
+  });
+}
+
+function stalled(idleMs: number): AppError {
+  return new AppError('STORAGE_INVALID_PARAMETER', `No byte of the upload arrived for ${idleMs / 1000} seconds`, {
+    status: 408,
+    nextActions:
+      'Send it again. Over a poor connection the tus protocol at /storage/v1/upload/resumable goes on where it was.',
+  });
 }
 
 /** All bytes of something small. */

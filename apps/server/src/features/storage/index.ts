@@ -33,6 +33,7 @@ export {
   measureBucket,
   updateBucket,
 } from './buckets.ts';
+export { bytesOf } from './bytes.ts';
 export { checkBucketName, checkKey } from './keys.ts';
 export { type ListRequest, listObjects, type ObjectListing } from './listing.ts';
 export { readStorageMetadata } from './metadata.ts';

@@ -35,7 +35,7 @@ export const uploadRoutes: FastifyPluginAsyncZod<UploadOptions> = async (app, { 
   app.addHook('onResponse', async ({ raw }) => {
     if (raw.complete) return;
     // Node reads the rest and throws it away; not without end.
-    setTimeout(() => raw.complete || raw.socket.destroy(), LINGER_MS).unref();
+    setTimeout(() => raw.complete || raw.destroy(), LINGER_MS).unref();
   });
 
   const store = async (request: FastifyRequest, bucket: string, keyFor: (filename: string) => string) => {

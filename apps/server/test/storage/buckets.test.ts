@@ -1,0 +1,168 @@
+import { expect, test } from 'vitest';
+import { startApp, type TestApp } from '../harness.ts';
+import { BUCKETS, makeBucket, objectPath, upload } from './files.ts';
+
+const auditOf = (server: TestApp) =>
+  server.sql<{ action: string; details: unknown }>(
+    `select action, details from system.audit_logs where module = 'STORAGE' order by created_at`,
+  );
+
+test('buckets are made, listed, changed and deleted, and the audit log says who did it', async () => {
+  const server = await startApp();
+  const admin = server.as('admin');
+  expect(await admin.post(BUCKETS, { bucketName: 'avatars' })).toMatchObject({
+    status: 201,
+    body: { message: 'Bucket created successfully', bucketName: 'avatars', isPublic: true },
+  });
+  expect((await admin.post(BUCKETS, { bucketName: 'invoices', isPublic: false })).status).toBe(201);
+  expect(await admin.post(BUCKETS, { bucketName: 'avatars' })).toMatchObject({
+    status: 409,
+    body: { error: 'STORAGE_ALREADY_EXISTS' },
+  });
+  expect((await admin.get(BUCKETS)).body).toEqual([
+    expect.objectContaining({ name: 'avatars', public: true, createdAt: expect.any(String) }),
+    expect.objectContaining({ name: 'invoices', public: false }),
+  ]);
+
+  const changes = { isPublic: false, fileSizeLimit: 1000, allowedMimeTypes: ['image/*'], inlineActiveContent: true };
+  expect(await admin.patch(`${BUCKETS}/avatars`, changes)).toMatchObject({
+    status: 200,
+    body: { message: 'Bucket updated', bucket: 'avatars', ...changes },
+  });
+  expect((await admin.patch(`${BUCKETS}/avatars`, { allowedMimeTypes: null })).body).toMatchObject({
+    fileSizeLimit: 1000,
+    allowedMimeTypes: null,
+  });
+  expect((await admin.delete(`${BUCKETS}/avatars`)).status).toBe(200);
+  expect(await auditOf(server)).toMatchObject([
+    { action: 'CREATE_BUCKET', details: { bucketName: 'avatars' } },
+    { action: 'CREATE_BUCKET', details: { bucketName: 'invoices', isPublic: false } },
+    { action: 'UPDATE_BUCKET', details: { bucketName: 'avatars', isPublic: false } },
+    { action: 'UPDATE_BUCKET', details: { bucketName: 'avatars', allowedMimeTypes: null } },
+    { action: 'DELETE_BUCKET', details: { bucketName: 'avatars', objects: 0, bytes: 0 } },
+  ]);
+});
+
+test.each([
+  {},
+  { isPublic: 'yes' },
+  { misspelt: true },
+  { fileSizeLimit: 0 },
+  { fileSizeLimit: 1.5 },
+  { allowedMimeTypes: [] },
+  { allowedMimeTypes: ['image'] },
+  { allowedMimeTypes: ['image/png; a=b'] },
+])('%j changes no bucket', async (body) => {
+  const server = await startApp();
+  await makeBucket(server, 'b');
+  expect(await server.as('admin').patch(`${BUCKETS}/b`, body)).toMatchObject({
+    status: 400,
+    body: { error: 'STORAGE_INVALID_PARAMETER' },
+  });
+});
+
+test('what a bucket holds is said before it is deleted, and in the usage', async () => {
+  const server = await startApp();
+  const admin = server.as('admin');
+  await makeBucket(server, 'full');
+  await makeBucket(server, 'empty');
+  await upload(admin, 'full', 'a', '12345');
+  await upload(admin, 'full', 'b', '123');
+  expect((await admin.get('/api/storage/usage')).body).toEqual({
+    buckets: [
+      { name: 'empty', objects: 0, bytes: 0 },
+      { name: 'full', objects: 2, bytes: 8 },
+    ],
+    objects: 2,
+    bytes: 8,
+  });
+  expect((await admin.delete(`${BUCKETS}/full?dryRun=true`)).body).toMatchObject({
+    dryRun: true,
+    objects: 2,
+    bytes: 8,
+  });
+  expect((await admin.get(objectPath('full', 'a'))).status).toBe(200);
+  expect((await admin.delete(`${BUCKETS}/full`)).body).toMatchObject({ dryRun: false, objects: 2, bytes: 8 });
+  expect((await admin.get(objectPath('full', 'a'))).status).toBe(404);
+});
+
+test('a bucket that is not there is answered everywhere with STORAGE_NOT_FOUND', async () => {
+  const server = await startApp();
+  const admin = server.as('admin');
+  const replies = [
+    await admin.get(`${BUCKETS}/none/objects`),
+    await admin.patch(`${BUCKETS}/none`, { isPublic: true }),
+    await admin.delete(`${BUCKETS}/none`),
+    await admin.delete(`${BUCKETS}/none?dryRun=true`),
+    await admin.delete(`${BUCKETS}/none/objects`, { keys: ['k'] }),
+    await admin.get(`${BUCKETS}/none/policies`),
+    await admin.put(`${BUCKETS}/none/policies`, { preset: 'owner-only' }),
+    await admin.post(`${BUCKETS}/none/upload-strategy`, { filename: 'k' }),
+    await admin.get(`${BUCKETS}/none/download-strategy/objects/k`),
+    await admin.get(objectPath('none', 'k')),
+    await admin.delete(objectPath('none', 'k')),
+    await upload(admin, 'none', 'k', 'x'),
+    await upload(server.as(await server.user('ada')), 'none', 'k', 'x'),
+    await server.as('nobody').get(objectPath('none', 'k')),
+  ];
+  for (const reply of replies) expect(reply).toMatchObject({ status: 404, body: { error: 'STORAGE_NOT_FOUND' } });
+});
+
+test('a preset writes policies that can be read, replaced and removed', async () => {
+  const server = await startApp();
+  const admin = server.as('admin');
+  await makeBucket(server, 'b', { isPublic: true });
+  const put = (body: unknown) => admin.put(`${BUCKETS}/b/policies`, body);
+
+  const tried = await put({ preset: 'owner-folder', dryRun: true });
+  expect(tried.body.dryRun).toBe(true);
+  expect((await admin.get(`${BUCKETS}/b/policies`)).body).toEqual({ preset: null, policies: [] });
+
+  const applied = await put({ preset: 'owner-folder' });
+  expect(applied.body.statements).toEqual(tried.body.statements);
+  expect(applied.body.statements).toContain(
+    `create policy "b: insert" on storage.objects for insert to authenticated with check (bucket = 'b' and (storage.foldername(key))[1] = (select auth.jwt() ->> 'sub'))`,
+  );
+  const { preset, policies } = (await admin.get(`${BUCKETS}/b/policies`)).body;
+  expect(preset).toBe('owner-folder');
+  expect(policies.map(({ name }: { name: string }) => name)).toEqual([
+    'b: delete',
+    'b: insert',
+    'b: select',
+    'b: update',
+  ]);
+  expect((await admin.get(BUCKETS)).body[0].public).toBe(false);
+
+  await put({ preset: 'public-read' });
+  expect((await admin.get(`${BUCKETS}/b/policies`)).body).toMatchObject({
+    preset: 'public-read',
+    policies: { length: 4 },
+  });
+  expect((await admin.get(BUCKETS)).body[0].public).toBe(true);
+  await put({ preset: null });
+  expect((await admin.get(`${BUCKETS}/b/policies`)).body).toEqual({ preset: null, policies: [] });
+  expect((await put({ preset: 'everybody' })).status).toBe(400);
+});
+
+test('presets of buckets with alike and with long names do not meet', async () => {
+  const server = await startApp();
+  const names = ['b', 'b2', 'B', `${'x'.repeat(60)}1`, `${'x'.repeat(60)}2`];
+  for (const name of names) await makeBucket(server, name, { preset: 'owner-only' });
+  const [policies] = await server.sql<{ count: number }>('select count(*)::int from pg_policy');
+  expect(policies?.count).toBe(4 * names.length);
+  await server.as('admin').put(`${BUCKETS}/${names[3]}/policies`, { preset: null });
+  expect((await server.as('admin').get(`${BUCKETS}/${names[4]}/policies`)).body).toMatchObject({
+    preset: 'owner-only',
+    policies: { length: 4 },
+  });
+});
+
+test('a bucket that is made again begins closed', async () => {
+  const server = await startApp();
+  const ada = await server.user('ada');
+  await makeBucket(server, 'b', { preset: 'authenticated-read' });
+  expect((await upload(server.as(ada), 'b', 'k', 'x')).status).toBe(200);
+  await server.as('admin').delete(`${BUCKETS}/b`);
+  await makeBucket(server, 'b');
+  expect((await upload(server.as(ada), 'b', 'k', 'x')).status).toBe(403);
+});

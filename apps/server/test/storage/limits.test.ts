@@ -1,0 +1,215 @@
+import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, onTestFinished, test } from 'vitest';
+import { SECRETS, startApp, type TestApp } from '../harness.ts';
+import { BUCKETS, form, makeBucket, objectPath, upload } from './files.ts';
+
+const KILOBYTE = 1024;
+
+/** The bytes that lie in the store of a server, whatever they belong to. */
+async function storedFiles(dataDir: string): Promise<string[]> {
+  const entries = await readdir(join(dataDir, 'storage'), { recursive: true, withFileTypes: true });
+  return entries.filter((entry) => entry.isFile()).map(({ name }) => name);
+}
+
+/** A server whose data folder the test can look into. */
+async function startInFolder(environment: Record<string, string> = {}) {
+  const dataDir = await mkdtemp(join(tmpdir(), 'insforge-files-'));
+  onTestFinished(() => rm(dataDir, { recursive: true, force: true }));
+  return { server: await startApp({ ...environment, DATA_DIR: dataDir }), dataDir };
+}
+
+async function rows(server: TestApp): Promise<number> {
+  const [row] = await server.sql<{ count: number }>('select count(*)::int as count from storage.objects');
+  return row?.count ?? -1;
+}
+
+test.each([
+  { limit: 'of the bucket', bytes: 10 * KILOBYTE, status: 200 },
+  { limit: 'of the bucket', bytes: 10 * KILOBYTE + 1, status: 413 },
+  { limit: 'of the bucket', bytes: 300 * KILOBYTE, status: 413 },
+])('$bytes bytes against the limit $limit: $status', async ({ bytes, status }) => {
+  const server = await startApp();
+  await makeBucket(server, 'b', { fileSizeLimit: 10 * KILOBYTE });
+  const content = Buffer.alloc(bytes, 'x');
+  const raw = await server.as('admin').put(objectPath('b', 'raw'), content);
+  const inForm = await upload(server.as('admin'), 'b', 'form', content);
+  expect([raw.status, inForm.status]).toEqual([status, status]);
+  if (status === 413) {
+    expect(raw.body).toMatchObject({
+      error: 'STORAGE_INVALID_PARAMETER',
+      nextActions: expect.stringContaining('PATCH'),
+    });
+    expect(await rows(server)).toBe(0);
+  }
+});
+
+test('the limit of the settings counts where a bucket has none of its own', async () => {
+  const server = await startApp();
+  const admin = server.as('admin');
+  await makeBucket(server, 'b');
+  const plan = async (size: number) =>
+    (await admin.post(`${BUCKETS}/b/upload-strategy`, { filename: 'f', size })).status;
+  const megabyte = KILOBYTE * KILOBYTE;
+  expect([await plan(50 * megabyte), await plan(50 * megabyte + 1)]).toEqual([200, 413]);
+  expect((await admin.put('/api/storage/config', { maxFileSizeMb: 60 })).body).toMatchObject({ maxFileSizeMb: 60 });
+  expect([await plan(60 * megabyte), await plan(60 * megabyte + 1)]).toEqual([200, 413]);
+  for (const maxFileSizeMb of [0, 201, 1.5, '60', null]) {
+    expect((await admin.put('/api/storage/config', { maxFileSizeMb })).status).toBe(400);
+  }
+});
+
+test.each([
+  { allowed: ['image/*'], type: 'image/png', content: '%PDF-1.4', status: 415 },
+  { allowed: ['image/*'], type: 'text/plain', content: 'x', status: 415 },
+  { allowed: ['image/*'], type: 'image/svg+xml', content: '<svg/>', status: 200 },
+  { allowed: ['text/plain'], type: 'text/plain; charset=utf-8', content: 'x', status: 200 },
+  { allowed: ['text/plain'], type: 'TEXT/PLAIN', content: 'x', status: 200 },
+  { allowed: ['text/plain'], type: 'text/plain', content: '%PDF-1.4', status: 415 },
+  { allowed: ['*/*'], type: 'a/b', content: 'x', status: 200 },
+])('$type with $content in a bucket for $allowed: $status', async ({ allowed, type, content, status }) => {
+  const server = await startApp();
+  await makeBucket(server, 'b', { allowedMimeTypes: allowed });
+  const reply = await server
+    .as('admin')
+    .put(objectPath('b', 'f'), Buffer.from(content, 'latin1'), { 'content-type': type });
+  expect(reply.status).toBe(status);
+  if (status === 415) expect(reply.body).toMatchObject({ error: 'STORAGE_INVALID_FILE_TYPE' });
+  expect(await rows(server)).toBe(status === 200 ? 1 : 0);
+});
+
+/** Sends the beginning of an upload over a socket of its own, as a client does that then goes astray. */
+async function beginUpload(url: string, { length, body }: { length: number; body: string }) {
+  const { hostname, port } = new URL(url);
+  const socket = connect(Number(port), hostname);
+  await once(socket, 'connect');
+  socket.write(
+    `PUT ${objectPath('b', 'f')} HTTP/1.1\r\nhost: x\r\nx-api-key: ${SECRETS.ACCESS_API_KEY}\r\n` +
+      `content-type: text/plain\r\ncontent-length: ${length}\r\n\r\n${body}`,
+  );
+  return socket;
+}
+
+test('a client that stalls is cut off, and nothing is left', async () => {
+  const { server, dataDir } = await startInFolder({ UPLOAD_IDLE_TIMEOUT_MS: '200' });
+  await makeBucket(server, 'b');
+  const socket = await beginUpload(await server.listen(), { length: 1000, body: 'the beginning' });
+  const [answer] = await once(socket, 'data');
+  expect(String(answer)).toMatch(/^HTTP\/1.1 408 .*No byte of the upload arrived for 0.2 seconds/s);
+  expect(await rows(server)).toBe(0);
+  expect(await storedFiles(dataDir)).toEqual([]);
+  socket.destroy();
+});
+
+test('a client that goes away in the middle leaves nothing', async () => {
+  const { server, dataDir } = await startInFolder();
+  await makeBucket(server, 'b');
+  const socket = await beginUpload(await server.listen(), { length: 100_000, body: 'x'.repeat(70_000) });
+  await expect.poll(() => storedFiles(dataDir)).toHaveLength(1);
+  socket.destroy();
+  await expect.poll(() => storedFiles(dataDir)).toEqual([]);
+  expect(await rows(server)).toBe(0);
+});
+
+test('a form that breaks off is not stored, though all its announced bytes came', async () => {
+  const { server, dataDir } = await startInFolder();
+  await makeBucket(server, 'b');
+  const { body, headers } = form('x'.repeat(1000));
+  const reply = await server.as('admin').put(objectPath('b', 'f'), body.subarray(0, -30), headers);
+  expect(reply.status).toBe(400);
+  expect(await rows(server)).toBe(0);
+  expect(await storedFiles(dataDir)).toEqual([]);
+});
+
+test('a form without a file is refused', async () => {
+  const server = await startApp();
+  await makeBucket(server, 'b');
+  const headers = { 'content-type': 'multipart/form-data; boundary=x' };
+  for (const body of ['--x--\r\n', '--x\r\ncontent-disposition: form-data; name="a"\r\n\r\nb\r\n--x--\r\n']) {
+    expect(await server.as('admin').put(objectPath('b', 'f'), body, headers)).toMatchObject({
+      status: 400,
+      body: { error: 'STORAGE_INVALID_PARAMETER' },
+    });
+  }
+});
+
+test('a refused upload of many bytes gets its answer while it is still sending', async () => {
+  const { server, dataDir } = await startInFolder();
+  await makeBucket(server, 'b', { fileSizeLimit: KILOBYTE });
+  const url = await server.listen();
+  const sent = new ReadableStream({
+    async pull(controller) {
+      controller.enqueue(Buffer.alloc(64 * KILOBYTE));
+    },
+  });
+  const giveUp = new AbortController();
+  const reply = await fetch(url + objectPath('b', 'f'), {
+    signal: giveUp.signal,
+    method: 'PUT',
+    headers: { 'x-api-key': SECRETS.ACCESS_API_KEY, 'content-type': 'text/plain' },
+    body: sent,
+    duplex: 'half',
+  } as RequestInit);
+  expect(reply.status).toBe(413);
+  expect(await storedFiles(dataDir)).toEqual([]);
+  giveUp.abort();
+});
+
+test('nobody may read a byte of an upload before its sender may send it', async () => {
+  const server = await startApp();
+  await makeBucket(server, 'b');
+  const { hostname, port } = new URL(await server.listen());
+  const socket = connect(Number(port), hostname);
+  await once(socket, 'connect');
+  // Not one byte of the body follows, and yet there is the answer.
+  socket.write(
+    `PUT ${objectPath('b', 'f')} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${await server.token(await server.user('ada'))}\r\n` +
+      'content-type: text/plain\r\ncontent-length: 1000000\r\n\r\n',
+  );
+  const [answer] = await once(socket, 'data');
+  expect(String(answer)).toMatch(/^HTTP\/1.1 403 /);
+  socket.destroy();
+});
+
+/** Mounts a disk of so many bytes; false where that is not allowed. */
+function mountDisk(folder: string, bytes: number): boolean {
+  try {
+    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${bytes}`, 'tmpfs', folder], { stdio: 'ignore' });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+test('a full disk answers 507, leaves nothing behind, and harms nothing else', async ({ skip }) => {
+  const dataDir = await mkdtemp(join(tmpdir(), 'insforge-full-'));
+  await mkdir(join(dataDir, 'storage'));
+  skip(!mountDisk(join(dataDir, 'storage'), 1024 * KILOBYTE), 'mounting a small disk needs root');
+  onTestFinished(async () => {
+    execFileSync('umount', ['--lazy', join(dataDir, 'storage')]);
+    await rm(dataDir, { recursive: true, force: true });
+  });
+  const server = await startApp({ DATA_DIR: dataDir });
+  await makeBucket(server, 'b');
+  const admin = server.as('admin');
+  const half = Buffer.alloc(500 * KILOBYTE, 'a');
+  expect((await upload(admin, 'b', 'first', half)).status).toBe(200);
+  for (const tooMuch of [Buffer.alloc(600 * KILOBYTE), Buffer.alloc(10 * 1024 * KILOBYTE)]) {
+    for (const reply of [await upload(admin, 'b', 'first', tooMuch), await admin.put(objectPath('b', 'x'), tooMuch)]) {
+      expect(reply).toMatchObject({
+        status: 507,
+        body: { error: 'STORAGE_INSUFFICIENT_QUOTA', nextActions: expect.stringContaining('room') },
+      });
+    }
+  }
+  expect(await storedFiles(dataDir)).toHaveLength(1);
+  expect((await admin.get(objectPath('b', 'first'))).text === half.toString()).toBe(true);
+  expect(await rows(server)).toBe(1);
+  expect((await admin.delete(objectPath('b', 'first'))).status).toBe(200);
+  await expect.poll(() => storedFiles(dataDir)).toEqual([]);
+  expect((await upload(admin, 'b', 'second', Buffer.alloc(600 * KILOBYTE))).status).toBe(200);
+});

@@ -1,0 +1,213 @@
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, onTestFinished, test } from 'vitest';
+import { startApp } from '../harness.ts';
+import { BUCKETS, form, makeBucket, objectPath, upload } from './files.ts';
+
+async function startInFolder() {
+  const dataDir = await mkdtemp(join(tmpdir(), 'insforge-files-'));
+  onTestFinished(() => rm(dataDir, { recursive: true, force: true }));
+  const blobs = async () => {
+    const entries = await readdir(join(dataDir, 'storage'), { recursive: true, withFileTypes: true });
+    return entries.filter((entry) => entry.isFile()).length;
+  };
+  return { server: await startApp({ DATA_DIR: dataDir }), blobs };
+}
+
+test('an upload answers with the file, replacing answers with the new one', async () => {
+  const server = await startApp();
+  await makeBucket(server, 'b');
+  const admin = server.as('admin');
+  const first = await upload(admin, 'b', 'k', 'one', 'text/plain');
+  expect(first).toMatchObject({
+    status: 200,
+    body: {
+      bucket: 'b',
+      key: 'k',
+      size: 3,
+      mimeType: 'text/plain',
+      url: expect.stringMatching(/^http.*\/k\?v=f97c5d2/),
+    },
+  });
+  const second = await admin.put(objectPath('b', 'k'), '{"two":2}', { 'content-type': 'application/json' });
+  expect(second).toMatchObject({ status: 200, body: { size: 9, mimeType: 'application/json' } });
+  expect(second.body.url).not.toBe(first.body.url);
+  expect((await admin.get(objectPath('b', 'k'))).text).toBe('{"two":2}');
+});
+
+test('an upload without a key gets one that keeps the name readable', async () => {
+  const server = await startApp();
+  await makeBucket(server, 'b');
+  const keys = [];
+  for (const filename of ['holiday photo.jpg', '../../etc/passwd', `${'x'.repeat(100)}.tar.gz`, '.env', 'ä']) {
+    const { body, headers } = form('x', 'image/jpeg', filename);
+    const reply = await server.as('admin').post(`${BUCKETS}/b/objects`, body, headers);
+    expect(reply.status).toBe(201);
+    keys.push(reply.body.key.replace(/-\d{13}-[0-9a-f]{8}/, '-T-R'));
+  }
+  expect(keys).toEqual(['holiday-photo-T-R.jpg', 'passwd-T-R', `${'x'.repeat(32)}-T-R.gz`, '-env-T-R', '--T-R']);
+  const raw = await server.as('admin').post(`${BUCKETS}/b/objects`, 'x', { 'content-type': 'text/plain' });
+  expect(raw).toMatchObject({ status: 201, body: { key: expect.stringMatching(/^file-\d+-\w+$/) } });
+});
+
+test('If-None-Match: * stores only where there is nothing', async () => {
+  const server = await startApp();
+  await makeBucket(server, 'b', { preset: 'owner-only' });
+  const ada = server.as(await server.user('ada'));
+  const put = (content: string) =>
+    ada.put(objectPath('b', 'k'), content, { 'if-none-match': '*', 'content-type': 'a/b' });
+  expect((await put('first')).status).toBe(200);
+  expect(await put('second')).toMatchObject({ status: 409, body: { error: 'STORAGE_ALREADY_EXISTS' } });
+  expect((await ada.get(objectPath('b', 'k'))).text).toBe('first');
+});
+
+test('a copy lives on its own, in its own bucket too', async () => {
+  const { server, blobs } = await startInFolder();
+  const admin = server.as('admin');
+  await makeBucket(server, 'from');
+  await makeBucket(server, 'to');
+  await upload(admin, 'from', 'k', 'content', 'text/markdown');
+  const copied = await admin.post(`${objectPath('from', 'k')}/copy`, { to: 'c', toBucket: 'to' });
+  expect(copied.body).toMatchObject({ bucket: 'to', key: 'c', size: 7, mimeType: 'text/markdown' });
+  await upload(admin, 'from', 'k', 'changed');
+  expect((await admin.get(objectPath('to', 'c'))).text).toBe('content');
+  await admin.delete(objectPath('from', 'k'));
+  expect((await admin.get(objectPath('to', 'c'))).text).toBe('content');
+  await expect.poll(blobs).toBe(1);
+});
+
+test('a copy replaces only when told to, and a move never', async () => {
+  const server = await startApp();
+  const admin = server.as('admin');
+  await makeBucket(server, 'b');
+  await upload(admin, 'b', 'k', 'k');
+  await upload(admin, 'b', 'taken', 'taken');
+  const taken = { status: 409, body: { error: 'STORAGE_ALREADY_EXISTS' } };
+  expect(await admin.post(`${objectPath('b', 'k')}/copy`, { to: 'taken' })).toMatchObject(taken);
+  expect(await admin.post(`${objectPath('b', 'k')}/move`, { to: 'taken' })).toMatchObject(taken);
+  expect((await admin.get(objectPath('b', 'taken'))).text).toBe('taken');
+  expect((await admin.post(`${objectPath('b', 'k')}/copy`, { to: 'taken', overwrite: true })).status).toBe(200);
+  expect((await admin.get(objectPath('b', 'taken'))).text).toBe('k');
+});
+
+test('a file does not get around the limits of a bucket by being copied or moved there', async () => {
+  const server = await startApp();
+  const admin = server.as('admin');
+  await makeBucket(server, 'b');
+  await makeBucket(server, 'small', { fileSizeLimit: 3 });
+  await makeBucket(server, 'images', { allowedMimeTypes: ['image/*'] });
+  await upload(admin, 'b', 'k', 'content');
+  for (const [toBucket, status] of [
+    ['small', 413],
+    ['images', 415],
+    ['none', 404],
+  ] as const) {
+    for (const operation of ['copy', 'move']) {
+      const reply = await admin.post(`${objectPath('b', 'k')}/${operation}`, { to: 'k', toBucket });
+      expect(reply.status).toBe(status);
+    }
+  }
+  expect((await admin.get(objectPath('b', 'k'))).status).toBe(200);
+});
+
+test.each([
+  { operation: 'copy', body: {}, status: 400 },
+  { operation: 'copy', body: { to: '' }, status: 400 },
+  { operation: 'move', body: { to: 1 }, status: 400 },
+  { operation: 'confirm-upload', body: {}, status: 400 },
+  { operation: 'burn', body: {}, status: 404 },
+])('POST …/$operation with $body: $status', async ({ operation, body, status }) => {
+  const server = await startApp();
+  await makeBucket(server, 'b');
+  await upload(server.as('admin'), 'b', 'k', 'x');
+  expect((await server.as('admin').post(`${objectPath('b', 'k')}/${operation}`, body)).status).toBe(status);
+});
+
+test('the strategies of a server that keeps files itself', async () => {
+  const server = await startApp();
+  const admin = server.as('admin');
+  await makeBucket(server, 'open', { isPublic: true });
+  await upload(admin, 'open', 'a/b', 'x');
+  expect(
+    (await admin.post(`${BUCKETS}/open/upload-strategy`, { filename: 'a/c', contentType: 'a/b', size: 1 })).body,
+  ).toEqual({
+    method: 'direct',
+    uploadUrl: expect.stringMatching(/^http:\/\/.+\/api\/storage\/buckets\/open\/objects\/a%2Fc$/),
+    key: 'a/c',
+    confirmRequired: false,
+  });
+  const direct = await server.as('nobody').get(`${BUCKETS}/open/download-strategy/objects/a%2Fb`);
+  expect(direct.body).toEqual({
+    method: 'direct',
+    url: expect.stringMatching(/^http:\/\/.+\/objects\/a%2Fb\?v=[0-9a-f]{32}$/),
+  });
+  // Clients from before the strategies said so confirm every upload.
+  expect((await admin.post(`${objectPath('open', 'a/b')}/confirm-upload`, { size: 1 })).body).toMatchObject({
+    key: 'a/b',
+  });
+});
+
+test('links name API_BASE_URL where it is set, else the host that the client asked', async () => {
+  const { server } = await startInFolder();
+  await makeBucket(server, 'b');
+  const asked = await server
+    .as('admin')
+    .put(objectPath('b', 'k'), 'x', { host: 'files.example.com', 'content-type': 'a/b' });
+  expect(asked.body.url).toMatch(/^http:\/\/files\.example\.com\/api\//);
+  const named = await startApp({ API_BASE_URL: 'https://api.example.com/' });
+  await makeBucket(named, 'b');
+  const told = await named
+    .as('admin')
+    .put(objectPath('b', 'k'), 'x', { host: 'other.example.com', 'content-type': 'a/b' });
+  expect(told.body.url).toMatch(/^https:\/\/api\.example\.com\/api\//);
+});
+
+test('whatever way rows go, their bytes go too', async () => {
+  const { server, blobs } = await startInFolder();
+  const admin = server.as('admin');
+  await makeBucket(server, 'b', { preset: 'owner-only' });
+  await makeBucket(server, 'c');
+  const ada = server.as(await server.user('ada'));
+  for (const key of ['a', 'b', 'c', 'd']) await upload(ada, 'b', key, key);
+  await upload(admin, 'c', 'k', 'x');
+  expect(await blobs()).toBe(5);
+  await upload(ada, 'b', 'a', 'replaced');
+  await expect.poll(blobs).toBe(5);
+  await ada.delete(objectPath('b', 'b'));
+  await expect.poll(blobs).toBe(4);
+  await server.sql(`delete from storage.objects where key = 'c'`);
+  await admin.delete(`${BUCKETS}/c`);
+  await expect.poll(blobs).toBe(2);
+  await admin.delete(`${BUCKETS}/b`);
+  await expect.poll(blobs).toBe(0);
+  expect(await server.sql('select * from storage.garbage')).toEqual([]);
+});
+
+test('uploads to one key at once: one of them wins, whole', async () => {
+  const { server, blobs } = await startInFolder();
+  await makeBucket(server, 'b');
+  const admin = server.as('admin');
+  const contents = Array.from({ length: 20 }, (_, index) => `${index}`.repeat(50_000));
+  const replies = await Promise.all(contents.map((content) => upload(admin, 'b', 'k', content)));
+  expect(new Set(replies.map(({ status }) => status))).toEqual(new Set([200]));
+  expect(contents).toContain((await admin.get(objectPath('b', 'k'))).text);
+  await expect.poll(blobs).toBe(1);
+});
+
+test('reading while it is replaced gives the old or the new, whole', async () => {
+  const server = await startApp();
+  await makeBucket(server, 'b');
+  const admin = server.as('admin');
+  const contents = ['a'.repeat(400_000), 'b'.repeat(300_000)];
+  await upload(admin, 'b', 'k', contents[0] ?? '');
+  const writing = (async () => {
+    for (let round = 0; round < 15; round++) await upload(admin, 'b', 'k', contents[round % 2] ?? '');
+  })();
+  for (let round = 0; round < 40; round++) {
+    const { status, text } = await admin.get(objectPath('b', 'k'));
+    expect(status).toBe(200);
+    expect(contents.includes(text)).toBe(true);
+  }
+  await writing;
+});
