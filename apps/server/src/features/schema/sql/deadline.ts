@@ -8,18 +8,29 @@ export async function withDeadline<Result>(
   left: AbortSignal,
   work: (signal: AbortSignal) => Promise<Result>,
 ): Promise<Result> {
-  const deadline = AbortSignal.timeout(DEADLINE_MS);
+  const ending = new AbortController();
+  const leave = () => ending.abort(left.reason);
+  left.addEventListener('abort', leave, { once: true });
+  if (left.aborted) leave();
+  let isLate = false;
+  const timer = setTimeout(() => {
+    isLate = true;
+    ending.abort();
+  }, DEADLINE_MS);
   try {
-    return await work(AbortSignal.any([left, deadline]));
+    return await work(ending.signal);
   } catch (error) {
-    if (!deadline.aborted) throw error;
+    if (!isLate) throw error;
     throw new AppError(
       'DATABASE_VALIDATION_ERROR',
       `The SQL took longer than ${DEADLINE_MS / 1000} seconds and was undone`,
       {
         cause: error,
-        nextActions: 'Do it in smaller steps, look for a missing index with explain, or create indexes CONCURRENTLY.',
+        nextActions: 'Do it in smaller steps, or look for a missing index with explain.',
       },
     );
+  } finally {
+    clearTimeout(timer);
+    left.removeEventListener('abort', leave);
   }
 }
