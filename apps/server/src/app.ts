@@ -56,7 +56,13 @@ export async function buildApp(config: Config, log: Logger): Promise<FastifyInst
     publicUrl: config.publicUrl,
     idleMs: config.storage.idleTimeoutMs,
   });
-  await app.register(s3, { platform, storage: files, region: config.storage.region, baseUrl: config.apiBaseUrl });
+  await app.register(s3, {
+    platform,
+    storage: files,
+    region: config.storage.region,
+    publicUrl: config.publicUrl,
+    idleMs: config.storage.idleTimeoutMs,
+  });
 
   await listener.start();
   await app.ready();

@@ -3,7 +3,7 @@ import { crc32 } from 'node:zlib';
 
 /** A checksum that is fed piece by piece. */
 export interface Checksum {
-  update(data: Buffer): void;
+  update(data: Uint8Array): void;
   digest(): Promise<Buffer> | Buffer;
 }
 
@@ -109,9 +109,9 @@ function combineCrcs(algorithm: ChecksumAlgorithm, parts: readonly { value: stri
 
 /** Passes bytes on and sums them up; the sum is known when they have ended. */
 export function summedUp(
-  source: AsyncIterable<Buffer>,
+  source: AsyncIterable<Uint8Array>,
   algorithm: ChecksumAlgorithm | undefined,
-): { bytes: AsyncIterable<Buffer>; sums: () => Record<string, string> } {
+): { bytes: AsyncIterable<Uint8Array>; sums: () => Record<string, string> } {
   const sums: Record<string, string> = {};
   async function* pass() {
     const checksum = algorithm && (await CHECKSUMS[algorithm].create());

@@ -24,9 +24,9 @@ const malformed = (what: string) => new S3Error('InvalidRequest', `The aws-chunk
  * @throws S3Error
  */
 export async function* decodeChunks(
-  source: AsyncIterable<Buffer>,
+  source: AsyncIterable<Uint8Array>,
   { signer, trailers }: ChunkedFormat,
-): AsyncGenerator<Buffer, Map<string, string>> {
+): AsyncGenerator<Uint8Array, Map<string, string>> {
   const reader = createReader(source);
   for (;;) {
     const { size, signature } = readChunkHead(await reader.line(), signer !== undefined);
@@ -50,9 +50,9 @@ function readChunkHead(line: string, isSigned: boolean): { size: number; signatu
   return { size: Number.parseInt(size, 16), signature: signature ?? '' };
 }
 
-async function readSignedChunk(reader: Reader, size: number, verify: (hash: string) => void): Promise<Buffer[]> {
+async function readSignedChunk(reader: Reader, size: number, verify: (hash: string) => void): Promise<Uint8Array[]> {
   const hash = createHash('sha256');
-  const pieces: Buffer[] = [];
+  const pieces: Uint8Array[] = [];
   for await (const piece of reader.bytes(size)) {
     hash.update(piece);
     pieces.push(piece);
@@ -95,18 +95,20 @@ interface Reader {
   /** Up to the next line end, without it. */
   line(): Promise<string>;
   /** Exactly so many bytes, in pieces. */
-  bytes(size: number): AsyncGenerator<Buffer, void>;
+  bytes(size: number): AsyncGenerator<Uint8Array, void>;
   isAtEnd(): Promise<boolean>;
 }
 
+const toBuffer = ({ buffer, byteOffset, length }: Uint8Array) => Buffer.from(buffer, byteOffset, length);
+
 /** Reads lines and counted bytes from a stream of buffers that begin and end anywhere. */
-function createReader(source: AsyncIterable<Buffer>): Reader {
+function createReader(source: AsyncIterable<Uint8Array>): Reader {
   const iterator = source[Symbol.asyncIterator]();
   let rest: Buffer = Buffer.alloc(0);
   const more = async () => {
     const { done, value } = await iterator.next();
     if (done) return false;
-    rest = rest.length === 0 ? value : Buffer.concat([rest, value]);
+    rest = rest.length === 0 ? toBuffer(value) : Buffer.concat([rest, value]);
     return true;
   };
   const cut = () => new S3Error('IncompleteBody', 'The body ended before its last chunk');

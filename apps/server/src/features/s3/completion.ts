@@ -89,11 +89,11 @@ async function findCompleted(
   return known.checksums ?? {};
 }
 
-function answer({ request, baseUrl }: S3Context, etag: string, checksums: Record<string, string>): S3Reply {
+function answer({ request, origin }: S3Context, etag: string, checksums: Record<string, string>): S3Reply {
   const values = Object.entries(checksums).map(([algorithm, value]): XmlNode => [`Checksum${algorithm}`, value]);
   const [first] = Object.values(checksums);
   return xmlReply('CompleteMultipartUploadResult', [
-    ['Location', `${baseUrl}${request.path}`],
+    ['Location', origin + request.path],
     ['Bucket', request.bucket],
     ['Key', request.key],
     ['ETag', quoteEtag(etag)],

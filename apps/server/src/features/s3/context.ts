@@ -12,13 +12,13 @@ export interface Gateway {
   cipher: Cipher;
   /** The region that clients sign for. */
   region: string;
-  /** The URL under which clients reach this server. */
-  baseUrl: string;
 }
 
 /** One request whose signature was verified. */
 export interface S3Context extends Gateway {
   request: S3Request;
+  /** The URL that the client reached this server under. */
+  origin: string;
   payload: Payload;
   actor: Actor;
 }

@@ -14,7 +14,9 @@ export interface RawRequest {
   method: string;
   url: string;
   rawHeaders: readonly string[];
-  body: AsyncIterable<Buffer>;
+  /** The URL that the client reached this server under. */
+  origin: string;
+  body: AsyncIterable<Uint8Array>;
 }
 
 export interface Served {
@@ -43,7 +45,7 @@ export async function serve(gateway: Gateway, keys: AccessKeyRing, raw: RawReque
   const operation = findOperation(request);
   const payload = openPayload(request, signature, signer, raw.body);
   const actor = { claims: { role: 'project_admin' }, via: 's3', accessKeyId } as const;
-  const reply = await operation.run({ ...gateway, request, payload, actor });
+  const reply = await operation.run({ ...gateway, request, origin: raw.origin, payload, actor });
   return { reply, operation, request, accessKeyId };
 }
 

@@ -1,8 +1,7 @@
-import type { FastifyPluginAsync } from 'fastify';
+import type { FastifyPluginAsync, FastifyRequest } from 'fastify';
 import type { Storage } from '#features/storage/index.ts';
 import type { Platform } from '#platform/platform.ts';
 import { createAccessKeyRing } from './access-keys.ts';
-import { GATEWAY_PATH } from './request.ts';
 import { accessKeyRoutes, gatewayRoutes } from './routes.ts';
 
 interface S3Options {
@@ -10,19 +9,22 @@ interface S3Options {
   storage: Storage;
   /** The region that clients sign for. */
   region: string;
-  /** The URL under which clients reach this server. */
-  baseUrl: string;
+  /** What URLs in answers begin with; absent: the host that the client asked. */
+  publicUrl: string | undefined;
+  /** How long an upload or a download may stand still. */
+  idleMs: number;
 }
 
 /** Files over the S3 protocol at `/storage/v1/s3`, and the access keys for it. */
-export const s3: FastifyPluginAsync<S3Options> = async (app, { platform, storage, region, baseUrl }) => {
+export const s3: FastifyPluginAsync<S3Options> = async (app, { platform, storage, region, publicUrl, idleMs }) => {
   const { db, cipher, listener, guards } = platform;
+  const originOf = (request: FastifyRequest) => publicUrl ?? `${request.protocol}://${request.host}`;
   const keys = createAccessKeyRing(db, cipher, listener);
   app.addHook('onClose', () => keys.close());
 
   await app.register(async (admin) => {
     admin.addHook('onRequest', guards.requireAdmin);
-    await admin.register(accessKeyRoutes, { db, cipher, keys, config: { endpoint: baseUrl + GATEWAY_PATH, region } });
+    await admin.register(accessKeyRoutes, { db, cipher, keys, originOf, region });
   });
-  await app.register(gatewayRoutes, { gateway: { storage, cipher, region, baseUrl }, keys });
+  await app.register(gatewayRoutes, { gateway: { storage, cipher, region }, keys, originOf, idleMs });
 };

@@ -154,7 +154,7 @@ export async function uploadPartCopy(context: S3Context): Promise<S3Reply> {
   const range = readSourceRange(request, source.size);
   const size = range ? range.end - range.start + 1 : source.size;
   const part = await receivePart(context, size, (known) => {
-    async function* bytes(): AsyncGenerator<Buffer> {
+    async function* bytes(): AsyncGenerator<Uint8Array> {
       const body = size === 0 ? Buffer.alloc(0) : await openObject(storage, source, range);
       if (Buffer.isBuffer(body)) yield body;
       else yield* body;
@@ -183,7 +183,7 @@ function readSourceRange(request: S3Request, size: number): { start: number; end
 }
 
 interface Incoming {
-  body: AsyncIterable<Buffer>;
+  body: AsyncIterable<Uint8Array>;
   /** Known when the body has ended. */
   checksums: () => Record<string, string> | undefined;
 }

@@ -54,8 +54,11 @@ export function checksumHeaders(checksums: Record<string, string> | undefined): 
 /** That of the parts has their number at its end, and base64 has no hyphen. */
 export const checksumTypeOf = (value: string) => (value.includes('-') ? 'COMPOSITE' : 'FULL_OBJECT');
 
-/** What a browser runs when it is shown: it gets no origin to run in, and no scripts. */
-const ACTIVE_TYPE = /html|xml|svg|script/i;
+/**
+ * Presigned URLs are opened in browsers, on the origin that the dashboard lives on: what is shown has no scripts, no
+ * network and no origin. Only the viewer of a PDF does not work in a sandbox, and it has none of these either.
+ */
+const SANDBOX = "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; media-src 'self' data:; sandbox";
 
 /** The headers of an object, as GetObject and HeadObject send them. */
 export function objectHeaders(object: StoredObject, request: S3Request): NonNullable<S3Reply['headers']> {
@@ -75,10 +78,7 @@ export function objectHeaders(object: StoredObject, request: S3Request): NonNull
     'last-modified': object.uploadedAt.toUTCString(),
     'accept-ranges': 'bytes',
     'x-content-type-options': 'nosniff',
-    // Presigned URLs are opened in browsers, on the origin that the dashboard lives on.
-    'content-security-policy': ACTIVE_TYPE.test(type)
-      ? "default-src 'none'; style-src 'unsafe-inline'; sandbox"
-      : undefined,
+    'content-security-policy': /^application\/pdf\b/i.test(type) ? undefined : SANDBOX,
   };
 }
 

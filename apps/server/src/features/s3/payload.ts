@@ -30,7 +30,7 @@ export interface Payload {
    * whoever stores them must not keep any before it has returned.
    * @param wanted a checksum to compute where the client sent none
    */
-  read(wanted?: ChecksumAlgorithm): AsyncGenerator<Buffer, void>;
+  read(wanted?: ChecksumAlgorithm): AsyncGenerator<Uint8Array, void>;
   /** Verified or computed; known when `read` has returned. */
   checksum(): SentChecksum | undefined;
 }
@@ -64,7 +64,7 @@ export function openPayload(
   request: S3Request,
   signature: Signature,
   signer: ChunkSigner,
-  source: AsyncIterable<Buffer>,
+  source: AsyncIterable<Uint8Array>,
 ): Payload {
   const mode = readMode(signature);
   const size = readSize(request, mode);
@@ -73,7 +73,7 @@ export function openPayload(
   const md5 = readMd5(request);
   let checksum: SentChecksum | undefined;
 
-  async function* read(wanted?: ChecksumAlgorithm): AsyncGenerator<Buffer, void> {
+  async function* read(wanted?: ChecksumAlgorithm): AsyncGenerator<Uint8Array, void> {
     const inspection = await createInspection(signature.payload, md5, announced?.algorithm ?? wanted);
     const format = { signer: mode.isSigned ? signer : undefined, trailers };
     const chunks = mode.isChunked ? decodeChunks(source, format) : passOn(source);
@@ -93,7 +93,7 @@ export function openPayload(
   return { size, algorithm: announced?.algorithm, read, checksum: () => checksum };
 }
 
-async function* passOn(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer, undefined> {
+async function* passOn(source: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array, undefined> {
   yield* source;
 }
 
@@ -173,7 +173,7 @@ function readMd5(request: S3Request): Buffer | undefined {
 }
 
 interface Inspection {
-  update(data: Buffer): void;
+  update(data: Uint8Array): void;
   /** @throws S3Error where what was seen is not what was announced */
   finish(expected: string | undefined): Promise<SentChecksum | undefined>;
 }
@@ -216,7 +216,7 @@ const MAX_DOCUMENT_BYTES = 8 * 1024 * 1024;
 export async function readDocument({ size, read }: Payload): Promise<string> {
   if (size > MAX_DOCUMENT_BYTES)
     throw new S3Error('EntityTooLarge', `The document has more than ${MAX_DOCUMENT_BYTES} bytes`);
-  const pieces: Buffer[] = [];
+  const pieces: Uint8Array[] = [];
   for await (const piece of read()) pieces.push(piece);
   return Buffer.concat(pieces).toString('utf8');
 }

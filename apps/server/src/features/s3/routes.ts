@@ -7,6 +7,7 @@ import {
 } from '@insforge/contract/s3.ts';
 import type { FastifyContextConfig, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import { bytesOf } from '#features/storage/index.ts';
 import { audit } from '#platform/audit.ts';
 import type { Db } from '#platform/db/db.ts';
 import type { Cipher } from '#platform/secrets/cipher.ts';
@@ -21,15 +22,19 @@ interface AdminOptions {
   db: Db;
   cipher: Cipher;
   keys: AccessKeyRing;
-  config: { endpoint: string; region: string };
+  /** The URL that the client reached this server under. */
+  originOf: (request: FastifyRequest) => string;
+  region: string;
 }
 
 const WRITE_LIMIT = { max: 20, timeWindow: '15 minutes' };
 
 /** The access keys of the gateway, and where it is, for the admin. */
-export const accessKeyRoutes: FastifyPluginAsyncZod<AdminOptions> = async (app, { db, cipher, keys, config }) => {
-  app.get('/api/storage/s3/config', { schema: { response: { 200: S3ConfigSchema } } }, async () => ({
-    ...config,
+export const accessKeyRoutes: FastifyPluginAsyncZod<AdminOptions> = async (app, options) => {
+  const { db, cipher, keys, originOf, region } = options;
+  app.get('/api/storage/s3/config', { schema: { response: { 200: S3ConfigSchema } } }, async (request) => ({
+    endpoint: originOf(request) + GATEWAY_PATH,
+    region,
     available: true,
   }));
 
@@ -74,10 +79,14 @@ export const accessKeyRoutes: FastifyPluginAsyncZod<AdminOptions> = async (app, 
 interface GatewayOptions {
   gateway: Gateway;
   keys: AccessKeyRing;
+  originOf: (request: FastifyRequest) => string;
+  /** How long a body may stand still, in either direction. */
+  idleMs: number;
 }
 
 /** The protocol itself. Its own signature is the guard of this scope, and errors are XML. */
-export const gatewayRoutes: FastifyPluginAsync<GatewayOptions> = async (app, { gateway, keys }) => {
+export const gatewayRoutes: FastifyPluginAsync<GatewayOptions> = async (app, options) => {
+  const { gateway, keys, originOf, idleMs } = options;
   // Bodies are read by the operations, as streams; what type they are is the uploader's business.
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('*', (_request, _body, done) => done(null));
@@ -108,8 +117,8 @@ export const gatewayRoutes: FastifyPluginAsync<GatewayOptions> = async (app, { g
       method: request.method,
       url: raw.url ?? '',
       rawHeaders: raw.rawHeaders,
-      // Whatever goes wrong, the connection must live to carry the answer.
-      body: raw.iterator({ destroyOnReturn: false }),
+      origin: originOf(request),
+      body: bytesOf(raw, idleMs),
     });
     if (operation.audit) {
       request.caller = { kind: 'api-key', claims: { role: 'project_admin' }, actor: `s3:${accessKeyId}` };
@@ -119,6 +128,8 @@ export const gatewayRoutes: FastifyPluginAsync<GatewayOptions> = async (app, { g
     reply.status(answer.status ?? 200).header('x-amz-request-id', request.id);
     for (const [name, value] of Object.entries(answer.headers ?? {}))
       if (value !== undefined) reply.header(name, value);
+    // Node destroys a socket that times out. In-process requests have none.
+    if ('setTimeout' in raw.socket) raw.socket.setTimeout(idleMs);
     return reply.send(answer.body);
   };
 
