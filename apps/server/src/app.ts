@@ -1,9 +1,10 @@
 import type { FastifyInstance } from 'fastify';
-import { auth, readAuthConfig } from '#features/auth/index.ts';
+import { auth, createFrontDoor, readAuthConfig } from '#features/auth/index.ts';
 import { email } from '#features/email/index.ts';
 import { health } from '#features/health/index.ts';
 import { metadata } from '#features/metadata/index.ts';
 import { migrations } from '#features/migrations/index.ts';
+import { oauthServer } from '#features/oauth-server/index.ts';
 import { createSchemaCache, records } from '#features/records/index.ts';
 import { s3 } from '#features/s3/index.ts';
 import { schema } from '#features/schema/index.ts';
@@ -12,14 +13,36 @@ import { openStorage, storage } from '#features/storage/index.ts';
 import { usage } from '#features/usage/index.ts';
 import { createHttpServer } from '#platform/http/server.ts';
 import type { Logger } from '#platform/log.ts';
-import { openPlatform } from '#platform/platform.ts';
+import { openPlatform, type Platform } from '#platform/platform.ts';
 import type { Config } from './config.ts';
 
-/** The whole server: opens the platform and registers the features. `close()` undoes all of it. */
-export async function buildApp(config: Config, log: Logger): Promise<FastifyInstance & { warnings: string[] }> {
-  const platform = await openPlatform(config, log);
+/**
+ * The whole server: the features on an open platform. `close()` undoes all of it.
+ * @param opening the platform, where its opening has begun already
+ */
+export async function buildApp(
+  config: Config,
+  log: Logger,
+  opening: Promise<Platform> = openPlatform(config, log),
+): Promise<FastifyInstance & { warnings: string[] }> {
+  const platform = await opening;
   const app = await createHttpServer(log);
   app.addHook('onClose', () => platform.close());
+  try {
+    await registerFeatures(app, { config, log, platform });
+    await platform.listener.start();
+    await app.ready();
+  } catch (error) {
+    await app.close();
+    throw error;
+  }
+  return Object.assign(app, { warnings: platform.warnings });
+}
+
+async function registerFeatures(
+  app: FastifyInstance,
+  { config, log, platform }: { config: Config; log: Logger; platform: Platform },
+): Promise<void> {
   const { db, listener } = platform;
   const cache = createSchemaCache({ db, log });
   // A failed load keeps the old schema and has been logged.
@@ -38,6 +61,8 @@ export async function buildApp(config: Config, log: Logger): Promise<FastifyInst
     oauth,
   });
   await app.register(email, { platform, allowPrivateNetwork, log });
+  const door = createFrontDoor(platform, apiBaseUrl);
+  await app.register(oauthServer, { platform, door, apiBaseUrl });
   await app.register(records, { db, schema: cache, requireUser: platform.guards.requireUser });
   await app.register(schema, { platform, reloadSchema: () => cache.reload() });
   await app.register(migrations, { platform, reloadSchema: () => cache.reload() });
@@ -63,8 +88,4 @@ export async function buildApp(config: Config, log: Logger): Promise<FastifyInst
     publicUrl: config.publicUrl,
     idleMs: config.storage.idleTimeoutMs,
   });
-
-  await listener.start();
-  await app.ready();
-  return Object.assign(app, { warnings: platform.warnings });
 }
