@@ -91,7 +91,8 @@ function fill({ sql: { text, values: slots } }: CompiledStatement, values: Value
 }
 
 function slotValue(slot: Slot, values: Values): string | null {
-  return typeof slot === 'number' ? (values[slot] ?? null) : slot.constant;
+  if (typeof slot === 'number') return values[slot] ?? null;
+  return 'literal' in slot ? String(slot.literal) : slot.constant;
 }
 
 function planRows(explained: unknown): number | undefined {

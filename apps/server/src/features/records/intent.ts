@@ -10,9 +10,12 @@ import type { SelectItem } from './select-grammar.ts';
 /** Which embedded resource a parameter is about; empty for the resource itself. */
 export type EmbedPath = readonly string[];
 
+/** A usual limit is part of the shape, so that PostgreSQL can plan for it once; any other is bound. */
+export type LimitIntent = ValueIndex | { readonly literal: number };
+
 export interface PageIntent {
   readonly path: EmbedPath;
-  readonly limit: ValueIndex | undefined;
+  readonly limit: LimitIntent | undefined;
   readonly offset: ValueIndex | undefined;
 }
 

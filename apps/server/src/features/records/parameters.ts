@@ -2,7 +2,7 @@
 import { RecordsError } from './errors.ts';
 import { type Field, parseNames, takeField } from './field-grammar.ts';
 import { type Condition, type Operation, parseLogic, parseOperation } from './filter-grammar.ts';
-import type { ArgumentIntent, EmbedPath, Intent, PageIntent } from './intent.ts';
+import type { ArgumentIntent, EmbedPath, Intent, LimitIntent, PageIntent } from './intent.ts';
 import { memoize } from './memo.ts';
 import { OPERATORS } from './operators.ts';
 import { type OrderTerm, parseOrder } from './order-grammar.ts';
@@ -129,16 +129,27 @@ function addPage(parsed: Parsed, top: Top, { path, kind, maxRows }: PageKey, val
     top[kind] = count;
     return;
   }
-  const { limit, offset } = toRange(kind === 'offset' ? count : undefined, kind === 'limit' ? count : undefined);
-  const bound =
-    parsed.values.push(String(kind === 'limit' ? Math.min(limit ?? 0, maxRows ?? Number.MAX_SAFE_INTEGER) : offset)) -
-    1;
-  parsed.pages.push({
-    path,
-    limit: kind === 'limit' ? bound : undefined,
-    offset: kind === 'offset' ? bound : undefined,
-  });
-  parsed.shape.push(JSON.stringify(path), kind);
+  const { limit = 0, offset } = toRange(kind === 'offset' ? count : undefined, kind === 'limit' ? count : undefined);
+  if (kind === 'offset') {
+    parsed.pages.push({ path, limit: undefined, offset: parsed.values.push(String(offset)) - 1 });
+    parsed.shape.push(JSON.stringify(path), kind);
+    return;
+  }
+  const rows = bindLimit(parsed.values, Math.min(limit, maxRows ?? limit));
+  parsed.pages.push({ path, limit: rows, offset: undefined });
+  parsed.shape.push(JSON.stringify(path), shapeOfLimit(rows));
+}
+
+const USUAL_LIMIT = 1000;
+
+/** Puts a limit into the statement if it is a usual one, else among the values. */
+export function bindLimit(values: Parsed['values'], limit: number): LimitIntent {
+  return limit <= USUAL_LIMIT ? { literal: limit } : values.push(String(limit)) - 1;
+}
+
+export function shapeOfLimit(limit: LimitIntent | undefined): string {
+  if (limit === undefined) return '';
+  return typeof limit === 'number' ? 'limit' : `limit ${limit.literal}`;
 }
 
 type Key = { readonly path: EmbedPath } & (

@@ -3,7 +3,7 @@ import { AppError } from '#platform/errors.ts';
 import { RecordsError } from './errors.ts';
 import { parseOperation } from './filter-grammar.ts';
 import type { Intent } from './intent.ts';
-import { type Parsed, parseParameters } from './parameters.ts';
+import { bindLimit, type Parsed, parseParameters, shapeOfLimit } from './parameters.ts';
 import { type Payload, type PayloadRules, readArguments, readRecords } from './payload.ts';
 import { parsePrefer } from './prefer.ts';
 import { type Parameter, splitQuery } from './query-string.ts';
@@ -62,7 +62,9 @@ export function parseRequest(request: HttpRequest, schema: Schema, maxRows: numb
   const asked = isRead ? intersect(parsed.range, rangeOfHeader(request)) : parsed.range;
   const isLimited = maxRows !== undefined && (isRead || action === 'call');
   const range = isLimited ? { ...asked, limit: Math.min(asked.limit ?? maxRows, maxRows) } : asked;
-  bindRange(parsed, range);
+  const limit = range.limit === undefined ? undefined : bindLimit(parsed.values, range.limit);
+  const offset = range.offset === 0 ? undefined : parsed.values.push(String(range.offset)) - 1;
+  if (limit !== undefined || offset !== undefined) parsed.pages.push({ path: [], limit, offset });
   const accept = headerOf(request, 'accept');
   const shape = [
     action,
@@ -72,8 +74,8 @@ export function parseRequest(request: HttpRequest, schema: Schema, maxRows: numb
     accept,
     preferences.text,
     payload ? shapeOfPayload(payload) : '',
-    range.limit === undefined ? '' : 'limit',
-    range.offset === 0 ? '' : 'offset',
+    shapeOfLimit(limit),
+    offset === undefined ? '' : 'offset',
     ...parsed.shape,
   ].join('\0');
   return {
@@ -138,17 +140,6 @@ function rangeOfHeader(request: HttpRequest) {
 /** Puts the fields of a form among the values. */
 function bindTexts({ values }: Parsed, repeated: NonNullable<Payload['repeated']>): Intent['args'] {
   return [...repeated].map(([name, texts]) => ({ name, values: texts.map((text) => values.push(text) - 1) }));
-}
-
-/** Puts the page of the resource itself among the values. */
-function bindRange(parsed: Parsed, { limit, offset }: Intent['range']): void {
-  const bind = (count: number) => parsed.values.push(String(count)) - 1;
-  if (limit === undefined && offset === 0) return;
-  parsed.pages.push({
-    path: [],
-    limit: limit === undefined ? undefined : bind(limit),
-    offset: offset === 0 ? undefined : bind(offset),
-  });
 }
 
 function parsePayload(request: HttpRequest, action: Intent['action'], rules: PayloadRules): Payload | undefined {

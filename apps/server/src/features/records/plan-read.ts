@@ -3,7 +3,7 @@ import { RecordsError } from './errors.ts';
 import { outputName } from './field-grammar.ts';
 import { findTarget, relationOf, resolveField, resolveType, unknownColumn } from './fields.ts';
 import type { Condition } from './filter-grammar.ts';
-import type { EmbedPath, Intent } from './intent.ts';
+import type { EmbedPath, Intent, LimitIntent } from './intent.ts';
 import type { OrderTerm } from './order-grammar.ts';
 import type { EmbedPlan, NodePlan, OrderPlan, Output, Predicate, Source } from './plan.ts';
 import { findRelationship, type Relationship } from './relationships.ts';
@@ -25,7 +25,7 @@ export interface PlanContext {
 interface Parts {
   conditions: Condition[];
   terms: OrderTerm[];
-  limit: number | undefined;
+  limit: LimitIntent | undefined;
   offset: number | undefined;
 }
 

@@ -5,8 +5,11 @@ import type { Aggregate, Quantifier } from './operators.ts';
 import type { Relationship } from './relationships.ts';
 import type { Argument, Column, Relation, Routine, Type } from './schema.ts';
 
-/** Where a bound parameter gets its value from: the request, or the shape of it. */
-export type Slot = ValueIndex | { readonly constant: string };
+/**
+ * Where a parameter gets its value from: bound from the request, bound from the shape of it, or, for whole
+ * numbers only, written into the statement.
+ */
+export type Slot = ValueIndex | { readonly constant: string } | { readonly literal: number };
 
 /** What a field name stands for. */
 export type FieldTarget =

@@ -143,16 +143,13 @@ function renderGuarded({ guards, hasInnerEmbeds }: RequestPlan): Sql {
 function finish({ text, values }: Sql): CompiledStatement {
   const slots: Slot[] = [];
   const numbers = new Map<string | number, number>();
-  let compiled = text[0] ?? '';
-  for (const [index, value] of values.entries()) {
-    const slot = value as Slot;
+  const place = (slot: Slot): string => {
+    if (typeof slot === 'object' && 'literal' in slot) return String(Math.trunc(slot.literal));
     const key = typeof slot === 'number' ? slot : slot.constant;
-    let number = numbers.get(key);
-    if (number === undefined) {
-      number = slots.push(slot);
-      numbers.set(key, number);
-    }
-    compiled += `$${number}${text[index + 1] ?? ''}`;
-  }
-  return { text: compiled, slots, sql: { text, values } };
+    const number = numbers.get(key) ?? slots.push(slot);
+    numbers.set(key, number);
+    return `$${number}`;
+  };
+  const pieces = values.map((value, index) => place(value as Slot) + (text[index + 1] ?? ''));
+  return { text: (text[0] ?? '') + pieces.join(''), slots, sql: { text, values } };
 }
