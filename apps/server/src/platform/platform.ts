@@ -45,7 +45,7 @@ export async function openPlatform(config: Config, log: Logger): Promise<Platfor
   try {
     const dataDir = await openDataDir(config.dataDir);
     closers.push(() => dataDir.release());
-    const { owner, storedKey } = config.databaseUrl
+    const { owner, storedKey, durable } = config.databaseUrl
       ? await useDatabase(config.databaseUrl)
       : await startDatabase(config, log, closers);
 
@@ -82,6 +82,7 @@ export async function openPlatform(config: Config, log: Logger): Promise<Platfor
       ACCESS_API_KEY: secrets.apiKey,
       ACCESS_ANON_KEY: secrets.anonKey,
     });
+    await durable;
     const guards = createGuards(keys, tokens);
     const { jwtSecret, adminPassword } = secrets;
     return { db, listener, cipher, keys, tokens, guards, jwtSecret, adminPassword, warnings, close };
@@ -95,6 +96,8 @@ interface OpenedDatabase {
   owner: ClientConfig & { connectionTimeoutMillis: number };
   /** Absent where the key is still to be read from the database. */
   storedKey: string | undefined;
+  /** Resolves when a database that was just created is on disk. */
+  durable?: Promise<void>;
 }
 
 async function startDatabase(config: Config, log: Logger, closers: (() => Promise<void>)[]): Promise<OpenedDatabase> {
@@ -106,7 +109,11 @@ async function startDatabase(config: Config, log: Logger, closers: (() => Promis
   await writeCredentials(config.dataDir, { ENCRYPTION_KEY: key, POSTGRES_PASSWORD: password });
   const postgres = await startPostgres({ dataDir: config.dataDir, password, database: 'insforge', log });
   closers.push(() => postgres.stop());
-  return { owner: { ...postgres.connection, connectionTimeoutMillis: CONNECT_TIMEOUT_MS }, storedKey: key };
+  return {
+    owner: { ...postgres.connection, connectionTimeoutMillis: CONNECT_TIMEOUT_MS },
+    storedKey: key,
+    durable: postgres.durable,
+  };
 }
 
 async function useDatabase(url: string): Promise<OpenedDatabase> {

@@ -1,7 +1,8 @@
 import { once } from 'node:events';
-import { stat, writeFile } from 'node:fs/promises';
+import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, onTestFinished, test } from 'vitest';
 import { freePort, isAlive, postgresPid, scratchFolder, startServer } from './process.ts';
 
@@ -47,6 +48,20 @@ test('after kill -9 of the server the next start recovers, with the same keys', 
   await second.ready();
   expect(await postgresPid(second.dataDir)).not.toBe(orphan);
   expect(await second.credentials()).toMatchObject({ ACCESS_API_KEY: keys.ACCESS_API_KEY });
+});
+
+test('a first start that was killed half-way is begun again', async () => {
+  const first = await startServer({});
+  const folder = join(first.dataDir, 'postgres');
+  const isBegun = async () => (await readdir(folder).catch(() => [])).some((name) => name.startsWith('initdb-'));
+  while (!(await isBegun())) await sleep(2);
+  first.kill('SIGKILL');
+  await first.ended();
+  await expect(readFile(join(folder, 'creating'), 'utf8')).resolves.toBe('');
+
+  const second = await startServer({ DATA_DIR: first.dataDir });
+  await second.ready();
+  await expect(readFile(join(folder, 'creating'), 'utf8')).rejects.toThrow('ENOENT');
 });
 
 test('kill -9 of PostgreSQL is survived: health fails meanwhile and the server recovers by itself', async () => {

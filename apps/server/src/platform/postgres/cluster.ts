@@ -1,6 +1,7 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { access, chown, mkdir, open, readFile, rm, writeFile } from 'node:fs/promises';
+import { access, chown, mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
@@ -17,6 +18,8 @@ const run = promisify(execFile);
 export interface PostgresCluster {
   /** How to connect as the superuser: over a socket that only its folder's owner can reach. */
   connection: ClientConfig;
+  /** Resolves when a cluster that was just created is safe from a loss of power; to be awaited before serving. */
+  durable: Promise<void>;
   /** Ends sessions, writes a checkpoint and waits for the process to be gone. */
   stop(): Promise<void>;
 }
@@ -57,8 +60,9 @@ const SETTINGS = {
 export async function startPostgres({ dataDir, password, database, log }: ClusterOptions): Promise<PostgresCluster> {
   const home = await preparePostgresHome(dataDir);
   const cluster = join(home.folder, 'data');
-  if (!(await isInitialised(cluster))) await initialise(home, cluster, password);
   await stopOrphan(home, cluster);
+  const { durable } = await ensureCluster(home, cluster, password);
+  await removeAttempts(home);
   const socketDir = await socketFolder(home);
   const connection: ClientConfig = { host: socketDir, port: 5432, user: 'postgres', password, database };
   const logFile = await open(join(dataDir, 'postgres.log'), 'a', 0o600);
@@ -95,6 +99,7 @@ export async function startPostgres({ dataDir, password, database, log }: Cluste
 
   return {
     connection,
+    durable,
     async stop() {
       stopping = true;
       if (child.exitCode === null && child.signalCode === null) {
@@ -107,17 +112,49 @@ export async function startPostgres({ dataDir, password, database, log }: Cluste
   };
 }
 
-async function isInitialised(cluster: string): Promise<boolean> {
-  // The version file is written first; global/pg_control among the last. A folder without both is a torn initdb.
-  return Promise.all([access(join(cluster, 'PG_VERSION')), access(join(cluster, '.initialised'))]).then(
+/**
+ * Creates the cluster where there is none. As long as the mark beside it exists it is not safely on disk, and
+ * nobody has been served from it: only then may it be thrown away.
+ * @returns when it is safely on disk, which takes its time beside the rest of a first start
+ */
+async function ensureCluster(
+  home: PostgresHome,
+  cluster: string,
+  password: string,
+): Promise<{ durable: Promise<void> }> {
+  const mark = join(home.folder, 'creating');
+  if (await exists(mark)) await rm(cluster, { recursive: true, force: true });
+  else if (await exists(join(cluster, 'PG_VERSION'))) return { durable: Promise.resolve() };
+  const file = await open(mark, 'w');
+  await file.sync();
+  await file.close();
+  // Each attempt has a folder of its own: the initdb of a server that was killed goes on writing into its.
+  const attempt = join(home.folder, `${ATTEMPT}${randomBytes(4).toString('hex')}`);
+  await initialise(home, attempt, password);
+  await rename(attempt, cluster);
+  const durable = run(binariesIn(home.installation).initdb, ['--sync-only', '-D', cluster], childOptions(home)).then(
+    () => rm(mark),
+  );
+  durable.catch(() => {}); // its awaiter reports it
+  return { durable };
+}
+
+const ATTEMPT = 'initdb-';
+
+async function removeAttempts(home: PostgresHome): Promise<void> {
+  const names = (await readdir(home.folder)).filter((name) => name.startsWith(ATTEMPT));
+  // One that is still being written to goes at the next start.
+  for (const name of names) await rm(join(home.folder, name), { recursive: true, force: true }).catch(() => {});
+}
+
+const exists = (path: string) =>
+  access(path).then(
     () => true,
     () => false,
   );
-}
 
 async function initialise(home: PostgresHome, cluster: string, password: string): Promise<void> {
-  await rm(cluster, { recursive: true, force: true });
-  const passwordFile = join(home.folder, 'password');
+  const passwordFile = `${cluster}.password`;
   const args = ['-D', cluster, '-U', 'postgres', '--pwfile', passwordFile, '-A', 'scram-sha-256', '-E', 'UTF8'];
   args.push('--locale-provider=builtin', '--builtin-locale=C.UTF-8', '--no-locale', '--no-instructions', '--no-sync');
   try {
@@ -130,8 +167,6 @@ async function initialise(home: PostgresHome, cluster: string, password: string)
   } finally {
     await rm(passwordFile, { force: true });
   }
-  await run(binariesIn(home.installation).initdb, ['--sync-only', '-D', cluster], childOptions(home));
-  await writeFile(join(cluster, '.initialised'), '');
 }
 
 /** A server that was killed leaves its PostgreSQL running. It holds the cluster, so it has to go first. */
