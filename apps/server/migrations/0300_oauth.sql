@@ -10,7 +10,9 @@ create table auth.oauth_configs (
   use_shared_key boolean default false,
   created_at timestamptz default now(),
   updated_at timestamptz default now(),
-  native_client_ids text[] not null default '{}'
+  native_client_ids text[] not null default '{}',
+  -- Ours: addresses count as verified where the provider says nothing of it.
+  trust_email boolean not null default false
 );
 grant insert, update, delete on auth.oauth_configs to project_admin;
 create trigger update_oauth_configs_updated_at before update on auth.oauth_configs
@@ -32,6 +34,7 @@ create table auth.custom_oauth_configs (
   userinfo_url text,
   scopes text[],
   profile jsonb,
+  trust_email boolean not null default false,
   constraint custom_oauth_configs_endpoints_check check (
     (discovery_endpoint is not null) = (authorize_url is null)
     and (authorize_url is null) = (token_url is null) and (authorize_url is null) = (userinfo_url is null))

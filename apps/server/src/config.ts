@@ -126,7 +126,7 @@ export interface S3Config {
 }
 
 /** Providers to sign in with, as far as the environment knows them. */
-export interface OAuthConfig {
+interface OAuthConfig {
   /** Configured with the first start that brings them; from then on, admins change them. */
   readonly credentials: Partial<Record<OAuthProvider, { clientId: string; clientSecret: string }>>;
   readonly ownHosts: Partial<Record<OAuthProvider, string>>;

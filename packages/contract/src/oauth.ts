@@ -79,6 +79,8 @@ const CONFIG = {
   nativeClientIds: z.array(z.string().trim().min(1).max(255)).max(20),
   /** Always the callback address of this server; accepted because clients send it. */
   redirectUri: z.string().max(2048).nullable(),
+  /** For providers that say nothing of it: the admin knows that they verify addresses, and users may be linked. */
+  trustEmail: z.boolean(),
   useSharedKey: z
     .boolean()
     .refine((shared) => !shared, 'there are no shared keys on a server of your own; give clientId and clientSecret'),
@@ -86,7 +88,7 @@ const CONFIG = {
 
 export const CreateOAuthConfigSchema = z
   .object({ provider: OAuthProviderSchema, ...CONFIG })
-  .partial({ scopes: true, nativeClientIds: true, redirectUri: true, useSharedKey: true });
+  .partial({ scopes: true, nativeClientIds: true, redirectUri: true, useSharedKey: true, trustEmail: true });
 export type CreateOAuthConfig = z.infer<typeof CreateOAuthConfigSchema>;
 
 const changesSomething = (update: object) => Object.keys(update).length > 0;
@@ -104,6 +106,7 @@ export const OAuthConfigSchema = z.object({
   nativeClientIds: z.array(z.string()),
   scopes: z.array(z.string()).nullable(),
   redirectUri: z.string().nullable(),
+  trustEmail: z.boolean(),
   useSharedKey: z.boolean(),
   /** What to enter as the redirect address at the provider. */
   callbackUrl: z.string(),
@@ -153,6 +156,7 @@ const CUSTOM = {
   userinfoUrl: EndpointSchema.nullable(),
   scopes: ScopesSchema.nullable(),
   profile: ProfileMappingSchema.nullable(),
+  trustEmail: z.boolean(),
 };
 const OPTIONAL = {
   discoveryEndpoint: true,
@@ -161,6 +165,7 @@ const OPTIONAL = {
   userinfoUrl: true,
   scopes: true,
   profile: true,
+  trustEmail: true,
 } as const;
 
 export const CreateCustomOAuthConfigSchema = z.object({ key: CustomProviderKeySchema, ...CUSTOM }).partial(OPTIONAL);
@@ -183,6 +188,7 @@ export const CustomOAuthConfigSchema = z.object({
   userinfoUrl: z.string().nullable(),
   scopes: z.array(z.string()).nullable(),
   profile: ProfileMappingSchema.nullable(),
+  trustEmail: z.boolean(),
   callbackUrl: z.string(),
   createdAt: z.string(),
   updatedAt: z.string(),

@@ -196,6 +196,24 @@ test('where addresses must be verified, a provider that does not verify them doe
   expect(await signInWith(app, { provider: 'good' })).toMatchObject({ status: 200 });
 });
 
+test.each([
+  { claim: undefined, refused: false },
+  { claim: true, refused: false },
+  { claim: false, refused: true },
+  { claim: 'false', refused: true },
+])(
+  'where an admin answers for a provider, its word counts only against: verified=$claim',
+  async ({ claim, refused }) => {
+    const { app, lax } = await startWithTwo();
+    await register(app);
+    lax.script.claims = { ...lax.script.claims, email_verified: claim };
+    const update = { trustEmail: true };
+    expect(await app.as('admin').put('/api/auth/oauth/custom/lax/config', update)).toMatchObject({ body: update });
+    if (refused) expect(await errorOf(app, 'lax')).toMatch(EXISTS);
+    else expect(await signInWith(app, { provider: 'lax' })).toMatchObject({ status: 200 });
+  },
+);
+
 test('the rows of a user who came in with a provider are theirs', async () => {
   const { app } = await startWithTwo();
   const { body } = await signInWith(app, { provider: 'good' });

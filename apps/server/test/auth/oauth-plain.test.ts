@@ -152,6 +152,17 @@ const PROFILES = [
   },
 ];
 
+test('an admin may answer for the addresses of a known provider', async () => {
+  const { url } = await startPlain('/v1.0/me', { id: '1', displayName: 'Mia', mail: 'mia@example.com' });
+  const app = await startReachableApp({ OAUTH_OWN_HOSTS: `microsoft=${url}` });
+  await configure(app, 'microsoft', { trustEmail: true });
+  await app.as('anon').post('/api/auth/users', { email: 'mia@example.com', password: 'correct horse battery' });
+  expect(await signInWith(app, { provider: 'microsoft' })).toMatchObject({
+    status: 200,
+    body: { user: { email: 'mia@example.com', emailVerified: true, providers: ['microsoft'] } },
+  });
+});
+
 /** A provider that hands out a token for anything and answers `json` at one path; it notes what it is asked. */
 async function startPlain(path: string, json: unknown) {
   const asked: { path: string; authorization: string | undefined; body: URLSearchParams; query: URLSearchParams }[] =

@@ -12,9 +12,12 @@ export interface Provider {
   clientId: string;
   clientSecret: string;
   callbackUrl: string;
+  /** An admin answers for the addresses of a provider that does not say whether they are verified. */
+  trustsEmail: boolean;
 }
 
 export interface Identity extends Profile {
+  isEmailVerified: boolean;
   /** The answer about the user, as far as it is stored. */
   data: Record<string, unknown>;
 }
@@ -93,7 +96,8 @@ export function createOAuthClient(options: { fetch: OutgoingFetch; allowInsecure
       const profile = row.profile(json.user, json.more);
       if (profile.id === '') throw new Error(`${provider.name} did not say who the user is`);
       const name = row.nameInCallback?.(parameters) ?? profile.name;
-      return { ...profile, name, data: keep(json.user, row.kept) };
+      const isEmailVerified = profile.isEmailVerified ?? provider.trustsEmail;
+      return { ...profile, name, isEmailVerified, data: keep(json.user, row.kept) };
     },
 
     async keysOf(provider) {
@@ -250,7 +254,7 @@ export function reasonOf(name: string, error: unknown): string {
 }
 
 /** The error of a provider that cannot even be asked where the user signs in. */
-export function unreachable(name: string, cause: unknown): AppError {
+function unreachable(name: string, cause: unknown): AppError {
   if (cause instanceof AppError) return cause;
   const refused = privateAddressBehind(cause);
   if (refused) {

@@ -18,6 +18,7 @@ interface ConfigRow {
   clientId: string | null;
   nativeClientIds: string[];
   scopes: string[] | null;
+  trustEmail: boolean;
   createdAt: Date | null;
   updatedAt: Date | null;
 }
@@ -26,7 +27,7 @@ export type StoredConfig = Omit<OAuthConfig, 'callbackUrl'>;
 
 /** Of auth.oauth_configs under the alias c. */
 const CONFIG = sql`
-  c.id, c.provider, c.client_id as "clientId", c.native_client_ids as "nativeClientIds", c.scopes,
+  c.id, c.provider, c.client_id as "clientId", c.native_client_ids as "nativeClientIds", c.scopes, c.trust_email as "trustEmail",
   c.created_at as "createdAt", c.updated_at as "updatedAt"`;
 
 const toConfig = ({ createdAt, updatedAt, ...row }: ConfigRow): StoredConfig => ({
@@ -78,9 +79,9 @@ export async function createConfig(tx: SystemTx, cipher: Cipher, create: CreateO
   const row =
     secretId &&
     (await tx.one<ConfigRow>(sql`
-      insert into auth.oauth_configs as c (provider, client_id, secret_id, scopes, native_client_ids)
+      insert into auth.oauth_configs as c (provider, client_id, secret_id, scopes, native_client_ids, trust_email)
       values (${provider}, ${clientId}, ${secretId}, ${create.scopes ?? PROVIDERS[provider].scopes},
-        ${create.nativeClientIds ?? []})
+        ${create.nativeClientIds ?? []}, ${create.trustEmail ?? false})
       on conflict (provider) do nothing
       returning ${CONFIG}`));
   if (row) return toConfig(row);
@@ -94,12 +95,13 @@ export async function updateConfig(
   tx: SystemTx,
   cipher: Cipher,
   provider: OAuthProvider,
-  { clientId, clientSecret, scopes, nativeClientIds }: UpdateOAuthConfig,
+  { clientId, clientSecret, scopes, nativeClientIds, trustEmail }: UpdateOAuthConfig,
 ): Promise<StoredConfig> {
   const row = await tx.one<ConfigRow & { secretId: string | null }>(sql`
     update auth.oauth_configs c
     set client_id = coalesce(${clientId}, client_id), scopes = coalesce(${scopes}::text[], scopes),
-      native_client_ids = coalesce(${nativeClientIds}::text[], native_client_ids)
+      native_client_ids = coalesce(${nativeClientIds}::text[], native_client_ids),
+      trust_email = coalesce(${trustEmail}, trust_email)
     where provider = ${provider}
     returning ${CONFIG}, c.secret_id as "secretId"`);
   if (!row) throw notConfigured(provider);

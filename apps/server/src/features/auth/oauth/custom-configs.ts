@@ -30,6 +30,7 @@ const COLUMNS = {
   userinfoUrl: 'userinfo_url',
   scopes: 'scopes',
   profile: 'profile',
+  trustEmail: 'trust_email',
 } as const satisfies Partial<Record<keyof UpdateCustomOAuthConfig, string>>;
 
 /** Of auth.custom_oauth_configs under the alias c. */
@@ -85,16 +86,16 @@ export async function createCustomConfig(
     });
   }
   checkCompleteness(create);
-  const { discoveryEndpoint, authorizeUrl, tokenUrl, userinfoUrl, scopes, profile } = create;
+  const { discoveryEndpoint, authorizeUrl, tokenUrl, userinfoUrl, scopes, profile, trustEmail = false } = create;
   const isTaken = await tx.one(sql`select from auth.custom_oauth_configs where key = ${key}`);
   const secretId = isTaken ? undefined : await storeClientSecret(tx, cipher, secretKeyOf(key), clientSecret);
   const row =
     secretId &&
     (await tx.one<Row>(sql`
       insert into auth.custom_oauth_configs as c (key, name, client_id, secret_id, discovery_endpoint,
-        authorize_url, token_url, userinfo_url, scopes, profile)
+        authorize_url, token_url, userinfo_url, scopes, profile, trust_email)
       values (${key}, ${name}, ${clientId}, ${secretId}, ${discoveryEndpoint},
-        ${authorizeUrl}, ${tokenUrl}, ${userinfoUrl}, ${scopes}, ${asJson(profile)}::jsonb)
+        ${authorizeUrl}, ${tokenUrl}, ${userinfoUrl}, ${scopes}, ${asJson(profile)}::jsonb, ${trustEmail})
       on conflict (key) do nothing
       returning ${CONFIG}`));
   if (row) return toConfig(row);

@@ -124,11 +124,12 @@ async function findKnownProvider(
       nextActions: `An admin configures it: POST /api/auth/oauth/configs {"provider":"${name}","clientId":"…","clientSecret":"…"}.`,
     });
   }
-  const { clientId, clientSecret, scopes } = config;
+  const { clientId, clientSecret, scopes, trustEmail: trustsEmail } = config;
   const ownHost = ownHosts[name];
   const row = ownHost === undefined ? PROVIDERS[name] : atOwnHost(PROVIDERS[name], ownHost);
   const callbackUrl = callbackUrlOf(apiBaseUrl, name);
-  return { name, clientId, clientSecret, callbackUrl, row: withScopes(row, scopes?.length ? scopes : row.scopes) };
+  const known = { name, clientId, clientSecret, callbackUrl, trustsEmail };
+  return { ...known, row: withScopes(row, scopes?.length ? scopes : row.scopes) };
 }
 
 /** @throws AppError AUTH_OAUTH_CONFIG_NOT_FOUND */
@@ -141,7 +142,7 @@ async function findCustomProvider({ db, cipher, apiBaseUrl }: OAuthParts, name: 
       ? { ...OPENID, issuer: discoveryEndpoint }
       : { ...mapped, authorizeUrl: authorizeUrl ?? '', tokenUrl: tokenUrl ?? '', userinfoUrl: userinfoUrl ?? '' };
   const callbackUrl = callbackUrlOf(apiBaseUrl, name);
-  const known = { name, clientId, clientSecret: clientSecret ?? '', callbackUrl };
+  const known = { name, clientId, clientSecret: clientSecret ?? '', callbackUrl, trustsEmail: config.trustEmail };
   return { ...known, row: withScopes(row, scopes ?? row.scopes) };
 }
 

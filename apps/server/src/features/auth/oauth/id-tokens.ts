@@ -52,7 +52,7 @@ export function createIdTokens(options: { client: OAuthClient; fetch: OutgoingFe
       const profile = provider.row.profile({ ...claims }, undefined);
       const name = (given.provider === 'apple' && given.name) || profile.name;
       const data = Object.fromEntries(Object.entries(claims).filter(([key]) => provider.row.kept.includes(key)));
-      return { ...profile, name, data };
+      return { ...profile, name, isEmailVerified: profile.isEmailVerified === true, data };
     },
   };
 }

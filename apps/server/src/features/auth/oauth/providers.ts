@@ -8,8 +8,8 @@ export interface Profile {
   /** Stable and unique within the provider. */
   id: string;
   email: string | undefined;
-  /** True only where the provider itself says that the address belongs to this person. */
-  isEmailVerified: boolean;
+  /** Whether the address belongs to this person, in the provider's own words; undefined where it says nothing. */
+  isEmailVerified: boolean | undefined;
   name: string;
   avatarUrl: string;
 }
@@ -63,7 +63,8 @@ const member = (json: unknown, path: string): unknown =>
       json,
     );
 /** Apple and some others say it as text. */
-const isTrue = (value: unknown): boolean => value === true || value === 'true';
+const isTrue = (value: unknown): boolean | undefined =>
+  value === undefined ? undefined : value === true || value === 'true';
 
 const OPENID_SCOPES = ['openid', 'email', 'profile'] as const;
 const OPENID_KEPT = [
@@ -101,7 +102,7 @@ export function mappedTraits(mapping: ProfileMapping, scopes: readonly string[])
     profile: (json) => ({
       id: text(member(json, id)) ?? '',
       email: text(member(json, email)),
-      isEmailVerified: emailVerified !== undefined && isTrue(member(json, emailVerified)),
+      isEmailVerified: emailVerified === undefined ? undefined : isTrue(member(json, emailVerified)),
       name: text(member(json, name)) ?? '',
       avatarUrl: (avatarUrl && text(member(json, avatarUrl))) || '',
     }),
@@ -115,7 +116,8 @@ function primaryEmail(emails: unknown): { email?: string; verified?: boolean } {
 
 /**
  * The known providers. Those that do not say whether an address was verified (Facebook, Microsoft, Spotify, X)
- * never link to an existing account: whoever may enter any address there would own the accounts here.
+ * do not link to an existing account unless an admin answers for it: whoever may enter any address there would own the
+ * accounts here.
  */
 export const PROVIDERS: Readonly<Record<OAuthProvider, ProviderRow>> = {
   google: { ...OPENID, issuer: 'https://accounts.google.com' },
@@ -178,7 +180,7 @@ export const PROVIDERS: Readonly<Record<OAuthProvider, ProviderRow>> = {
     profile: (json) => ({
       id: text(json.id) ?? '',
       email: text(json.email),
-      isEmailVerified: false,
+      isEmailVerified: undefined,
       name: text(json.name) ?? '',
       avatarUrl: text(member(json, 'picture.data.url')) ?? '',
     }),
@@ -193,7 +195,7 @@ export const PROVIDERS: Readonly<Record<OAuthProvider, ProviderRow>> = {
     profile: (json) => ({
       id: text(json.id) ?? '',
       email: text(json.mail) ?? text(json.userPrincipalName),
-      isEmailVerified: false,
+      isEmailVerified: undefined,
       name: text(json.displayName) ?? '',
       avatarUrl: '',
     }),
@@ -208,7 +210,7 @@ export const PROVIDERS: Readonly<Record<OAuthProvider, ProviderRow>> = {
     profile: (json) => ({
       id: text(member(json, 'data.id')) ?? '',
       email: undefined,
-      isEmailVerified: false,
+      isEmailVerified: undefined,
       name: text(member(json, 'data.name')) ?? text(member(json, 'data.username')) ?? '',
       avatarUrl: text(member(json, 'data.profile_image_url')) ?? '',
     }),
@@ -222,7 +224,7 @@ export const PROVIDERS: Readonly<Record<OAuthProvider, ProviderRow>> = {
     profile: (json) => ({
       id: text(json.id) ?? '',
       email: text(json.email),
-      isEmailVerified: false,
+      isEmailVerified: undefined,
       name: text(json.display_name) ?? '',
       avatarUrl: text(member(json, 'images.0.url')) ?? '',
     }),

@@ -8,7 +8,7 @@ const LIFETIME_SECONDS = 3600;
 const SWEPT_AT_A_TIME = 50;
 
 /** What has to be remembered while the user is at the provider. */
-export interface Departure {
+interface Departure {
   provider: string;
   /** Where the app wants the user back. */
   redirectUri: string;
