@@ -89,7 +89,7 @@ export async function exchangeCode(
   const subject = await redeemExchangeCode(auth.db.system, { code, codeVerifier });
   const user =
     'userId' in subject ? await readUser(auth.db.system, subject.userId) : await signInByLink(auth, subject.emailOtpId);
-  return startUserSession(auth, user, device);
+  return startUserSession(auth, user, device, subject.aal);
 }
 
 async function signInByLink(auth: EmailAuth, emailOtpId: string): Promise<User> {

@@ -3,6 +3,7 @@ import type { SystemTx } from '#platform/db/db.ts';
 import { sql } from '#platform/db/sql.ts';
 import { AppError } from '#platform/errors.ts';
 import { isEqual } from './equal.ts';
+import type { Aal } from './sessions.ts';
 
 const LIFETIME_SECONDS = 5 * 60;
 const SWEPT_AT_A_TIME = 50;
@@ -20,6 +21,7 @@ export async function issueExchangeCode(
   tx: Pick<SystemTx, 'query'>,
   subject: ExchangeSubject,
   codeChallenge: string,
+  aal: Aal = 'aal1',
 ): Promise<string> {
   const code = randomBytes(32).toString('hex');
   const userId = 'userId' in subject ? subject.userId : null;
@@ -31,8 +33,8 @@ export async function issueExchangeCode(
     ), swept as (
       delete from auth.exchange_codes using expired where exchange_codes.code_hash = expired.code_hash
     )
-    insert into auth.exchange_codes (code_hash, code_challenge, user_id, email_otp_id, expires_at)
-    values (${hash(code)}, ${codeChallenge}, ${userId}, ${emailOtpId},
+    insert into auth.exchange_codes (code_hash, code_challenge, user_id, email_otp_id, aal, expires_at)
+    values (${hash(code)}, ${codeChallenge}, ${userId}, ${emailOtpId}, ${aal},
       now() + make_interval(secs => ${LIFETIME_SECONDS}))`);
   return code;
 }
@@ -41,13 +43,14 @@ export async function issueExchangeCode(
 export async function redeemExchangeCode(
   tx: Pick<SystemTx, 'one'>,
   { code, codeVerifier }: { code: string; codeVerifier: string },
-): Promise<ExchangeSubject> {
-  const row = await tx.one<{ codeChallenge: string; userId: string | null; emailOtpId: string | null }>(sql`
+): Promise<ExchangeSubject & { aal: Aal }> {
+  const row = await tx.one<{ codeChallenge: string; userId: string | null; emailOtpId: string | null; aal: Aal }>(sql`
     delete from auth.exchange_codes where code_hash = ${hash(code)} and expires_at > now()
-    returning code_challenge as "codeChallenge", user_id as "userId", email_otp_id as "emailOtpId"`);
+    returning code_challenge as "codeChallenge", user_id as "userId", email_otp_id as "emailOtpId", aal`);
   const challenge = createHash('sha256').update(codeVerifier).digest('base64url');
   if (!row || !isEqual(challenge, row.codeChallenge)) throw spentCode();
-  return row.userId === null ? { emailOtpId: row.emailOtpId ?? '' } : { userId: row.userId };
+  const { userId, emailOtpId, aal } = row;
+  return userId === null ? { emailOtpId: emailOtpId ?? '', aal } : { userId, aal };
 }
 
 /** The answer to every exchange that fails, whatever the reason. */

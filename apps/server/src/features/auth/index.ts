@@ -30,6 +30,8 @@ import { userRoutes } from './routes/users.ts';
 import { createThrottle } from './throttle.ts';
 
 export { readAuthConfig } from './config.ts';
+export { createFrontDoor, type FrontDoor, type Proved } from './front-door.ts';
+export { ownSessionOf, requireOwnSession } from './routes/own-session.ts';
 
 interface AuthOptions {
   platform: Pick<Platform, 'db' | 'listener' | 'cipher' | 'keys' | 'tokens' | 'guards' | 'jwtSecret' | 'adminPassword'>;

@@ -1,3 +1,4 @@
+import type { User } from '@insforge/contract/auth.ts';
 import type { SecondFactor } from '@insforge/contract/factors.ts';
 import { readChallenge, spendChallenge } from './challenges.ts';
 import { checkSecondFactor, type FactorParts } from './factors.ts';
@@ -12,12 +13,17 @@ import { readUser } from './users.ts';
  */
 export async function answerChallenge(
   auth: Auth & FactorParts,
-  { challenge, code }: SecondFactor,
+  answer: SecondFactor,
   device: Device,
 ): Promise<UserSession> {
-  const { db } = auth;
-  const userId = await readChallenge(db.system, challenge);
-  await checkSecondFactor(auth, userId, code);
-  await spendChallenge(db.system, challenge);
-  return startUserSession(auth, await readUser(db.system, userId), device, 'aal2');
+  return startUserSession(auth, await checkAnswer(auth, answer), device, 'aal2');
+}
+
+/** The user who has now shown both factors. @throws AppError INVALID_INPUT, TOO_MANY_REQUESTS */
+export async function checkAnswer(parts: FactorParts, { challenge, code }: SecondFactor): Promise<User> {
+  const { system } = parts.db;
+  const userId = await readChallenge(system, challenge);
+  await checkSecondFactor(parts, userId, code);
+  await spendChallenge(system, challenge);
+  return readUser(system, userId);
 }

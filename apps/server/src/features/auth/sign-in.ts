@@ -31,7 +31,15 @@ export interface SessionTokens {
 export type UserSession = SessionTokens & { user: User };
 
 /** Checks address and password and opens a session. @throws AppError AUTH_UNAUTHORIZED, FORBIDDEN, TOO_MANY_REQUESTS */
-export async function signIn(auth: Auth, { email, password }: SignIn, device: Device): Promise<UserSession> {
+export async function signIn(auth: Auth, given: SignIn, device: Device): Promise<UserSession> {
+  return startUserSession(auth, await checkPassword(auth, given), device);
+}
+
+/** The user whose address and password these are. @throws AppError AUTH_UNAUTHORIZED, FORBIDDEN, TOO_MANY_REQUESTS */
+export async function checkPassword(
+  auth: Pick<Auth, 'db' | 'throttle'>,
+  { email, password }: Pick<SignIn, 'email' | 'password'>,
+): Promise<User> {
   const { db } = auth;
   const startedAt = performance.now();
   const found = await auth.throttle.attempt(`user:${email}`, async () => {
@@ -56,7 +64,7 @@ export async function signIn(auth: Auth, { email, password }: SignIn, device: De
         'Open the verification mail. An admin can create verified users, or turn requireEmailVerification off.',
     });
   }
-  return startUserSession(auth, user, device);
+  return user;
 }
 
 /**

@@ -1,0 +1,125 @@
+import type { PublicAuthConfig, SignUp, User } from '@insforge/contract/auth.ts';
+import { createOutbox } from '#features/email/index.ts';
+import type { Claims } from '#platform/db/db.ts';
+import type { Platform } from '#platform/platform.ts';
+import { verifyAddress } from './address-proof.ts';
+import { admit } from './admission.ts';
+import { readConfig, readPublicConfig } from './config.ts';
+import { createCustomClaims } from './custom-claims.ts';
+import { createEmailCodes, wrongCode } from './email-codes.ts';
+import { issueExchangeCode } from './exchange-codes.ts';
+import { exchangeResetCode, resetPassword, sendReset } from './password-reset.ts';
+import { checkRedirect, withParameters } from './redirects.ts';
+import { createRefreshTokens } from './refresh-tokens.ts';
+import { checkAnswer } from './second-factor.ts';
+import type { Aal } from './sessions.ts';
+import { checkPassword, userClaims } from './sign-in.ts';
+import { signUp } from './sign-up.ts';
+import { createThrottle } from './throttle.ts';
+import { readUser, USER_WRITER } from './users.ts';
+import { attemptsOn, sendFirstVerification, sendVerification } from './verification.ts';
+
+/** Somebody who has shown all that their account asks for. */
+export interface Proved {
+  user: User;
+  aal: Aal;
+}
+
+/**
+ * Proving who one is, for pages that this server shows itself. Nothing here opens a session: that is for whoever
+ * the page sends the browser back to. All of it throws what the API would answer.
+ */
+export interface FrontDoor {
+  config(): Promise<PublicAuthConfig>;
+  /** @throws AppError AUTH_SECOND_FACTOR_REQUIRED, whose challenge goes to `answer` */
+  signIn(given: { email: string; password: string }): Promise<Proved>;
+  answer(given: { challenge: string; code: string }): Promise<Proved>;
+  signUp(given: SignUp): Promise<{ mustVerify: true } | { mustVerify: false; proved: Proved }>;
+  sendVerification(email: string): Promise<void>;
+  /** Verifies the address with the code of a mail. */
+  verify(given: { email: string; otp: string }): Promise<Proved>;
+  sendReset(email: string): Promise<void>;
+  /** Sets a new password for the code of a mail. @param attemptsBy whose wrong ones are counted together */
+  resetByCode(given: { email: string; code: string; newPassword: string }): Promise<void>;
+  resetByToken(given: { token: string; newPassword: string }, attemptsBy: string): Promise<void>;
+  /** The user, unless they are gone or banned. */
+  find(id: string): Promise<User | undefined>;
+  /** What a token of this server says of a user, with the developer's own claims. */
+  claimsOf(user: User, own: Readonly<Record<string, unknown>>): Promise<Claims & { sub: string }>;
+  /** An address that a browser may be sent back to. @throws AppError INVALID_INPUT */
+  checkRedirect(field: string, written: string): Promise<URL>;
+  /** The address of an app with a code in it that is worth a session there, once. */
+  returnTo(target: URL, proved: Proved, codeChallenge: string): Promise<string>;
+}
+
+/** @param apiBaseUrl the URL under which browsers reach this server */
+export function createFrontDoor(
+  platform: Pick<Platform, 'db' | 'listener' | 'cipher' | 'tokens' | 'jwtSecret'>,
+  apiBaseUrl: string,
+): FrontDoor {
+  const { db, listener, cipher, tokens, jwtSecret } = platform;
+  const throttle = createThrottle(db.system);
+  const customClaims = createCustomClaims(db, listener);
+  const codes = createEmailCodes(jwtSecret);
+  const auth = {
+    db,
+    tokens,
+    cipher,
+    throttle,
+    customClaims,
+    refreshTokens: createRefreshTokens(jwtSecret),
+    outbox: createOutbox(cipher),
+    codes,
+    apiBaseUrl,
+  };
+  const enter = async (user: User, aal: Aal): Promise<Proved> => {
+    await admit(db.system, user.id, aal);
+    return { user, aal };
+  };
+
+  return {
+    config: () => readPublicConfig(db.system),
+    signIn: async (given) => enter(await checkPassword(auth, given), 'aal1'),
+    answer: async (given) => enter(await checkAnswer(auth, given), 'aal2'),
+
+    async signUp(given) {
+      const { user, mustVerify } = await signUp(db, given, { isAdmin: false });
+      if (!mustVerify) return { mustVerify, proved: await enter(user, 'aal1') };
+      await db.system.tx((tx) => sendFirstVerification(auth, tx, user, undefined));
+      return { mustVerify };
+    },
+    sendVerification: (email) => sendVerification(auth, { email }),
+    async verify({ email, otp }) {
+      const user = await throttle.attempt(attemptsOn(email), () =>
+        db.as(USER_WRITER).tx(async (tx) => {
+          const isRight = await codes.redeemCode(tx, email, 'VERIFY_EMAIL', otp);
+          return isRight ? verifyAddress(tx, email) : undefined;
+        }),
+      );
+      if (!user) throw wrongCode();
+      return enter(user, 'aal1');
+    },
+
+    sendReset: (email) => sendReset(auth, { email }),
+    async resetByCode({ email, code, newPassword }) {
+      const { token } = await exchangeResetCode(auth, { email, code });
+      await resetPassword(auth, { newPassword, otp: token }, undefined);
+    },
+    resetByToken: ({ token, newPassword }, attemptsBy) => resetPassword(auth, { newPassword, otp: token }, attemptsBy),
+
+    async find(id) {
+      const user = await readUser(db.system, id).catch(() => undefined);
+      return user?.ban ? undefined : user;
+    },
+    claimsOf: (user, own) => userClaims(customClaims, user, own),
+
+    async checkRedirect(field, written) {
+      const { allowedRedirectUrls: allowed } = await readConfig(db.system);
+      return checkRedirect(field, written, { allowed, apiBaseUrl });
+    },
+    async returnTo(target, { user, aal }, codeChallenge) {
+      const code = await issueExchangeCode(db.system, { userId: user.id }, codeChallenge, aal);
+      return withParameters(target, { insforge_code: code });
+    },
+  };
+}

@@ -1,0 +1,188 @@
+import { createHmac } from 'node:crypto';
+import { OAUTH_SCOPES } from '@insforge/contract/oauth-server.ts';
+import type { Adapter, AdapterPayload, Configuration, KoaContextWithOIDC, Provider } from 'oidc-provider';
+import type { FrontDoor } from '#features/auth/index.ts';
+import type { Platform } from '#platform/platform.ts';
+import { findClientMetadata, makeClientId, storeDynamicClient } from './clients.ts';
+import { errorPage } from './pages.ts';
+import { interactionPath, PATHS } from './paths.ts';
+import { consumeRecord, deleteByGrant, deleteRecord, findGrantId, findRecord, storeRecord } from './records.ts';
+import { readDynamicRegistration } from './settings.ts';
+
+/** What the provider stands on. */
+export interface ProviderParts {
+  platform: Pick<Platform, 'db' | 'cipher' | 'tokens' | 'jwtSecret'>;
+  door: FrontDoor;
+  /** The issuer, and the URL under which browsers reach this server. */
+  apiBaseUrl: string;
+}
+
+const MINUTE = 60;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
+
+const TTL = {
+  AccessToken: HOUR,
+  AuthorizationCode: MINUTE,
+  Grant: 365 * DAY,
+  IdToken: HOUR,
+  Interaction: 30 * MINUTE,
+  RefreshToken: 30 * DAY,
+  Session: 12 * HOUR,
+};
+
+/** Loads the provider. It is large, so this is left until somebody needs it. */
+export async function openProvider(parts: ProviderParts): Promise<Provider> {
+  const { Provider } = await import('oidc-provider');
+  const { apiBaseUrl } = parts;
+  const provider = new Provider(apiBaseUrl, await configure(parts));
+  // A proxy in front of us says whether the browser came by TLS, which decides whether cookies are Secure.
+  provider.proxy = true;
+  signAccessTokens(provider, parts);
+  return provider;
+}
+
+async function configure(parts: ProviderParts): Promise<Configuration> {
+  const { platform, door } = parts;
+  const { db, tokens, jwtSecret } = platform;
+  const cookieKey = createHmac('sha256', jwtSecret).update('insforge:oauth-cookies').digest('hex');
+  return {
+    adapter: (model) => createAdapter(platform, model),
+    jwks: { keys: [await tokens.exportSigningKey()] } as Configuration['jwks'],
+    routes: PATHS,
+    scopes: Object.keys(OAUTH_SCOPES),
+    claims: {
+      openid: ['sub'],
+      email: ['email', 'email_verified'],
+      profile: ['name', 'picture', 'updated_at'],
+    },
+    responseTypes: ['code'],
+    pkce: { required: () => true },
+    clientAuthMethods: ['client_secret_post', 'client_secret_basic', 'none'],
+    clientDefaults: {
+      grant_types: ['authorization_code', 'refresh_token'],
+      response_types: ['code'],
+      id_token_signed_response_alg: 'RS256',
+    },
+    // Every token that is refreshed is replaced; the use of an old one ends the grant (RFC 9700, section 4.14.2).
+    rotateRefreshToken: true,
+    issueRefreshToken: async (_ctx, client) => client.grantTypeAllowed('refresh_token'),
+    features: {
+      devInteractions: { enabled: false },
+      userinfo: { enabled: true },
+      revocation: {
+        enabled: true,
+        allowedPolicy: async (_ctx, client, token) => token.clientId === client.clientId,
+      },
+      introspection: {
+        enabled: true,
+        // Programs may ask about tokens of their own; public ones, which anybody can pose as, about none.
+        allowedPolicy: async (_ctx, client, token) =>
+          client.clientAuthMethod !== 'none' && token.clientId === client.clientId,
+      },
+      registration: { enabled: true, idFactory: makeClientId },
+      rpInitiatedLogout: { enabled: false },
+    },
+    discovery: { service_documentation: `${parts.apiBaseUrl}/api/docs` },
+    clientBasedCORS: () => true,
+    cookies: {
+      names: { session: 'insforge_oauth', interaction: 'insforge_oauth_step', resume: 'insforge_oauth_resume' },
+      keys: [cookieKey],
+      long: { signed: true, httpOnly: true, sameSite: 'lax' },
+      short: { signed: true, httpOnly: true, sameSite: 'lax' },
+    },
+    ttl: TTL,
+    interactions: { url: (_ctx, { uid }) => interactionPath(uid) },
+    findAccount: async (_ctx, id) => {
+      const user = await door.find(id);
+      if (!user) return undefined;
+      return { accountId: id, claims: async () => toClaims(user) };
+    },
+    loadExistingGrant: (ctx) => loadGrant(ctx, parts),
+    renderError: async (ctx, { error, error_description: description }) => {
+      const page = await errorPage(db, { error, description });
+      ctx.set({ 'content-security-policy': page.contentSecurityPolicy, 'x-frame-options': 'DENY' });
+      ctx.type = 'html';
+      ctx.body = page.html;
+    },
+  };
+}
+
+type User = NonNullable<Awaited<ReturnType<FrontDoor['find']>>>;
+
+/** https://openid.net/specs/openid-connect-core-1_0.html#StandardClaims */
+function toClaims({ id, email, emailVerified, profile, updatedAt }: User) {
+  const { name, avatar_url: picture } = profile ?? {};
+  return {
+    sub: id,
+    email,
+    email_verified: emailVerified,
+    ...(typeof name === 'string' ? { name } : {}),
+    ...(typeof picture === 'string' && picture !== '' ? { picture } : {}),
+    updated_at: Math.floor(Date.parse(updatedAt) / 1000),
+  };
+}
+
+/** What the user granted before, also in another browser: nobody is asked twice for the same. */
+async function loadGrant(ctx: KoaContextWithOIDC, { platform: { db, cipher } }: ProviderParts) {
+  const { client, session, result, provider } = ctx.oidc;
+  const [userId, clientId] = [session?.accountId, client?.clientId];
+  if (userId === undefined || clientId === undefined) return undefined;
+  const grantId =
+    result?.consent?.grantId ??
+    session?.grantIdFor(clientId) ??
+    (await findGrantId(db.system, cipher, { userId, clientId }));
+  const grant = grantId === undefined ? undefined : await provider.Grant.find(grantId);
+  return grant?.accountId === userId && grant.clientId === clientId ? grant : undefined;
+}
+
+/**
+ * The provider hands out ids of what it stores. Programs get a signed token in its place, which names the id in
+ * `jti` and which every part of this server understands; where it comes back, `protocol.ts` puts the id in again.
+ */
+function signAccessTokens(provider: Provider, { platform: { tokens }, door }: ProviderParts): void {
+  const prototype: { getValueAndPayload(): Promise<{ value: string; payload: AdapterPayload }> } = provider.AccessToken
+    .prototype as never;
+  const original = prototype.getValueAndPayload;
+  prototype.getValueAndPayload = async function () {
+    const { value: tokenId, payload } = await original.call(this);
+    const { accountId = '', clientId = '', scope = '', iat = 0, exp = 0 } = payload;
+    const user = await door.find(accountId);
+    if (!user) throw new Error('the user is gone');
+    const claims = await door.claimsOf(user, { aal: 'aal1' });
+    const grant = { tokenId, clientId, scope, issuedAt: iat, expiresAt: exp };
+    return { value: await tokens.signForClient(claims, grant), payload };
+  };
+}
+
+/** Clients have a table of their own; all else is a record. */
+function createAdapter({ db, cipher }: ProviderParts['platform'], model: string): Adapter {
+  const tx = db.system;
+  if (model === 'Client') {
+    return {
+      find: (id) => findClientMetadata(tx, cipher, id),
+      upsert: async (_id, payload) => {
+        // The address is open; whether anything is stored is the admin's to say.
+        if (await readDynamicRegistration(tx)) await storeDynamicClient(tx, cipher, payload);
+      },
+      ...NOT_FOR_CLIENTS,
+    };
+  }
+  return {
+    upsert: (id, payload, seconds) => storeRecord(tx, cipher, { model, id, payload, seconds }),
+    find: (id) => findRecord(tx, cipher, model, { id }),
+    findByUid: (uid) => findRecord(tx, cipher, model, { uid }),
+    findByUserCode: async () => undefined,
+    consume: (id) => consumeRecord(tx, model, id),
+    destroy: (id) => deleteRecord(tx, model, id),
+    revokeByGrantId: (grantId) => deleteByGrant(tx, model, grantId),
+  };
+}
+
+const NOT_FOR_CLIENTS = {
+  findByUid: async () => undefined,
+  findByUserCode: async () => undefined,
+  consume: async () => undefined,
+  destroy: async () => undefined,
+  revokeByGrantId: async () => undefined,
+};

@@ -1,0 +1,114 @@
+import { createHash } from 'node:crypto';
+import type { AdapterPayload } from 'oidc-provider';
+import type { SystemTx } from '#platform/db/db.ts';
+import { sql } from '#platform/db/sql.ts';
+import type { Cipher } from '#platform/secrets/cipher.ts';
+
+const SWEPT_AT_A_TIME = 50;
+
+type Tx = Pick<SystemTx, 'query' | 'one'>;
+
+interface RecordRow {
+  payload: string;
+  consumedAt: Date | null;
+}
+
+/** Ids of tokens, codes and browser sessions are credentials. */
+const hash = (id: string) => createHash('sha256').update(id).digest('hex');
+
+const RECORD = sql`payload_ciphertext as payload, consumed_at as "consumedAt"`;
+const LIVE = sql`(expires_at is null or expires_at > now())`;
+
+/** Stores what the provider remembers under a name of its own choice, and sweeps some that has expired. */
+export async function storeRecord(
+  tx: Tx,
+  cipher: Cipher,
+  record: { model: string; id: string; payload: AdapterPayload; seconds: number | undefined },
+): Promise<void> {
+  const { model, id, payload, seconds = null } = record;
+  const { accountId = null, clientId = null, grantId = null, uid = null } = payload;
+  await tx.query(sql`
+    with expired as (
+      select model, id_hash from auth.oauth_records where expires_at <= now()
+      limit ${SWEPT_AT_A_TIME} for update skip locked
+    ), swept as (
+      delete from auth.oauth_records r using expired
+      where r.model = expired.model and r.id_hash = expired.id_hash and r.id_hash <> ${hash(id)}
+    )
+    insert into auth.oauth_records (model, id_hash, payload_ciphertext, user_id, client_id, grant_id, uid, expires_at)
+    values (${model}, ${hash(id)}, ${cipher.encrypt(JSON.stringify(payload))}, ${accountId}, ${clientId}, ${grantId},
+      ${uid}, now() + make_interval(secs => ${seconds}::float8))
+    on conflict (model, id_hash) do update set payload_ciphertext = excluded.payload_ciphertext,
+      user_id = excluded.user_id, client_id = excluded.client_id, grant_id = excluded.grant_id, uid = excluded.uid,
+      expires_at = excluded.expires_at`);
+}
+
+export async function findRecord(
+  tx: Tx,
+  cipher: Cipher,
+  model: string,
+  key: { id: string } | { uid: string },
+): Promise<AdapterPayload | undefined> {
+  const which = 'id' in key ? sql`id_hash = ${hash(key.id)}` : sql`uid = ${key.uid}`;
+  const row = await tx.one<RecordRow>(sql`
+    select ${RECORD} from auth.oauth_records where model = ${model} and ${which} and ${LIVE}`);
+  if (!row) return undefined;
+  const payload: AdapterPayload = JSON.parse(cipher.decrypt(row.payload));
+  return row.consumedAt ? { ...payload, consumed: Math.floor(row.consumedAt.getTime() / 1000) } : payload;
+}
+
+/** Marks a code or a refresh token as used. A second use is noticed, and ends all that came of it. */
+export async function consumeRecord(tx: Tx, model: string, id: string): Promise<void> {
+  await tx.query(sql`
+    update auth.oauth_records set consumed_at = now() where model = ${model} and id_hash = ${hash(id)}`);
+}
+
+export async function deleteRecord(tx: Tx, model: string, id: string): Promise<void> {
+  await tx.query(sql`delete from auth.oauth_records where model = ${model} and id_hash = ${hash(id)}`);
+}
+
+export async function deleteByGrant(tx: Tx, model: string, grantId: string): Promise<void> {
+  await tx.query(sql`delete from auth.oauth_records where model = ${model} and grant_id = ${grantId}`);
+}
+
+/** True while the token has not expired, and neither it nor the grant it came from was withdrawn. */
+export async function isTokenLive(tx: Tx, tokenId: string): Promise<boolean> {
+  const row = await tx.one(sql`
+    select from auth.oauth_records where model = 'AccessToken' and id_hash = ${hash(tokenId)} and ${LIVE}`);
+  return row !== undefined;
+}
+
+/** The id of what a user last granted to a program. */
+export async function findGrantId(
+  tx: Tx,
+  cipher: Cipher,
+  { userId, clientId }: { userId: string; clientId: string },
+): Promise<string | undefined> {
+  const row = await tx.one<RecordRow>(sql`
+    select ${RECORD} from auth.oauth_records
+    where model = 'Grant' and user_id = ${userId} and client_id = ${clientId} and ${LIVE}
+    order by created_at desc limit 1`);
+  const payload: AdapterPayload | undefined = row && JSON.parse(cipher.decrypt(row.payload));
+  return payload?.jti;
+}
+
+/** The programs that a user let in, the latest first. */
+export async function listGrants(
+  tx: Tx,
+  userId: string,
+): Promise<{ clientId: string; clientName: string; grantedAt: string }[]> {
+  const rows = await tx.query<{ clientId: string; clientName: string; grantedAt: Date }>(sql`
+    select c.id as "clientId", c.name as "clientName", max(r.created_at) as "grantedAt"
+    from auth.oauth_records r join auth.oauth_clients c on c.id = r.client_id
+    where r.model = 'Grant' and r.user_id = ${userId} and ${LIVE}
+    group by c.id, c.name order by max(r.created_at) desc, c.id`);
+  return rows.map((row) => ({ ...row, grantedAt: row.grantedAt.toISOString() }));
+}
+
+/** Takes back all that a user granted to a program: the grants, and the codes and tokens that came of them. */
+export async function withdrawGrants(tx: Tx, userId: string, clientId: string): Promise<boolean> {
+  const rows = await tx.query(sql`
+    delete from auth.oauth_records
+    where user_id = ${userId} and client_id = ${clientId} and model <> 'Session' returning 1`);
+  return rows.length > 0;
+}

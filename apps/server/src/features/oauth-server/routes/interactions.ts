@@ -1,0 +1,162 @@
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import type { InteractionResults, Provider } from 'oidc-provider';
+import { z } from 'zod';
+import type { FrontDoor, Proved } from '#features/auth/index.ts';
+import { acceptForms, type FormGuard, type Page, sendPage } from '#features/auth-pages/index.ts';
+import type { Db } from '#platform/db/db.ts';
+import { AppError, toAppError } from '#platform/errors.ts';
+import { consentPage, errorPage, loginPage, secondFactorPage } from '../pages.ts';
+import { PATHS } from '../paths.ts';
+
+interface InteractionOptions {
+  db: Db;
+  door: FrontDoor;
+  provider: () => Promise<Provider>;
+  formGuard: FormGuard;
+}
+
+type Details = Awaited<ReturnType<Provider['interactionDetails']>>;
+
+const FormSchema = z.object({
+  csrf: z.string().optional(),
+  step: z.enum(['password', 'code', 'allow', 'cancel', 'switch']),
+  email: z.string().trim().toLowerCase().max(254).default(''),
+  password: z.string().max(1024).default(''),
+  challenge: z.string().max(200).default(''),
+  code: z.string().trim().max(64).default(''),
+});
+type Form = z.infer<typeof FormSchema>;
+
+const LIMIT = { rateLimit: { max: 100, timeWindow: '1 minute' } };
+
+/** The pages on which people sign in and decide, between a program's request and its answer. */
+export const interactionRoutes: FastifyPluginAsyncZod<InteractionOptions> = async (app, options) => {
+  const { db, provider, formGuard } = options;
+  acceptForms(app);
+  app.setErrorHandler(async (error, request, reply) => {
+    const { status, code, message, cause } = toAppError(error);
+    if (status >= 500) request.log.error({ err: cause ?? error, req: request }, 'request.failed');
+    return sendPage(reply, await errorPage(db, { error: code.toLowerCase(), description: message }), status);
+  });
+  const params = z.object({ uid: z.string().max(100) });
+
+  app.get('/auth/oauth/:uid', { config: LIMIT, schema: { params } }, async (request, reply) => {
+    const details = await readDetails(await provider(), request, reply);
+    return sendPage(reply, await pageOf(options, details, formGuard.token(request, reply)));
+  });
+
+  app.post('/auth/oauth/:uid', { config: LIMIT, schema: { params, body: FormSchema } }, async (request, reply) => {
+    formGuard.check(request, request.body.csrf);
+    const opened = await provider();
+    const details = await readDetails(opened, request, reply);
+    if (request.body.step === 'switch') return reply.redirect(anewAs(details), 303);
+    const answer = await answerOf(options, opened, details, request);
+    if ('page' in answer) return sendPage(reply, answer.page, answer.status);
+    const next = await opened.interactionResult(request.raw, reply.raw, answer.result, {
+      mergeWithLastSubmission: answer.merge,
+    });
+    return reply.redirect(next, 303);
+  });
+};
+
+/** What is being decided. The cookie of the request says so, and the address must agree. @throws AppError NOT_FOUND */
+async function readDetails(provider: Provider, request: FastifyRequest, reply: FastifyReply): Promise<Details> {
+  try {
+    return await provider.interactionDetails(request.raw, reply.raw);
+  } catch (cause) {
+    throw new AppError('NOT_FOUND', 'This sign-in has expired, or was begun in another browser', { cause });
+  }
+}
+
+/** The same request once more, for somebody else to sign in. */
+function anewAs({ params }: Details): string {
+  const same = Object.entries(params).filter((entry): entry is [string, string] => typeof entry[1] === 'string');
+  return `${PATHS.authorization}?${new URLSearchParams({ ...Object.fromEntries(same), prompt: 'login' })}`;
+}
+
+type Answer = { page: Page; status: number } | { result: InteractionResults; merge: boolean };
+
+async function answerOf(
+  options: InteractionOptions,
+  provider: Provider,
+  details: Details,
+  request: FastifyRequest<{ Body: Form }>,
+): Promise<Answer> {
+  const { step } = request.body;
+  if (step === 'cancel') {
+    const result = { error: 'access_denied', error_description: 'The user did not allow it' };
+    return { result, merge: false };
+  }
+  if (step === 'allow') return { result: await grant(provider, details), merge: true };
+  return signIn(options, details, request);
+}
+
+async function signIn(
+  options: InteractionOptions,
+  details: Details,
+  { body }: FastifyRequest<{ Body: Form }>,
+): Promise<Answer> {
+  const { db, door } = options;
+  const { email, password, challenge, code, csrf = '', step } = body;
+  const common = { ...(await stepOf(options, details)), csrf };
+  let proved: Proved;
+  try {
+    proved = step === 'code' ? await door.answer({ challenge, code }) : await door.signIn({ email, password });
+  } catch (error) {
+    const problem = toAppError(error);
+    if (problem.status >= 500) throw error;
+    if (problem.code === 'AUTH_SECOND_FACTOR_REQUIRED') {
+      const page = await secondFactorPage(db, { ...common, challenge: String(problem.details?.challenge) });
+      return { page, status: 200 };
+    }
+    const told = { ...common, problem: problem.message };
+    const page = await (step === 'code'
+      ? secondFactorPage(db, { ...told, challenge })
+      : loginPage(db, { ...told, email }));
+    return { page, status: problem.status };
+  }
+  const amr = proved.aal === 'aal2' ? ['pwd', 'otp', 'mfa'] : ['pwd'];
+  // The browser session ends with the browser.
+  return { result: { login: { accountId: proved.user.id, amr, remember: false } }, merge: false };
+}
+
+/** Remembers what the user lets the program do; what was granted before stays granted. */
+async function grant(provider: Provider, { grantId, session, params, prompt }: Details): Promise<InteractionResults> {
+  if (prompt.name !== 'consent' || !session?.accountId) {
+    throw new AppError('INVALID_INPUT', 'There is nothing to allow yet');
+  }
+  const existing = grantId === undefined ? undefined : await provider.Grant.find(grantId);
+  const granted = existing ?? new provider.Grant({ accountId: session.accountId, clientId: String(params.client_id) });
+  const { missingOIDCScope, missingOIDCClaims } = prompt.details as {
+    missingOIDCScope?: string[];
+    missingOIDCClaims?: string[];
+  };
+  if (missingOIDCScope) granted.addOIDCScope(missingOIDCScope.join(' '));
+  if (missingOIDCClaims) granted.addOIDCClaims(missingOIDCClaims);
+  return { consent: { grantId: await granted.save() } };
+}
+
+async function stepOf({ provider }: InteractionOptions, { params }: Details) {
+  const client = await (await provider()).Client.find(String(params.client_id));
+  const target = new URL(String(params.redirect_uri));
+  return {
+    clientName: client?.clientName ?? 'A program',
+    homepage: client?.clientUri,
+    returnsTo: target.host || target.protocol,
+    // Browsers know no origin for schemes of apps; there, the scheme itself is named.
+    formTargets: [/^https?:$/.test(target.protocol) ? target.origin : target.protocol],
+  };
+}
+
+async function pageOf(options: InteractionOptions, details: Details, csrf: string): Promise<Page> {
+  const { db, door } = options;
+  const { prompt, params, session } = details;
+  const step = { ...(await stepOf(options, details)), csrf };
+  const user = session?.accountId === undefined ? undefined : await door.find(session.accountId);
+  if (prompt.name === 'login' || !user) {
+    const hint = typeof params.login_hint === 'string' ? params.login_hint : undefined;
+    return loginPage(db, { ...step, email: hint });
+  }
+  return consentPage(db, { ...step, email: user.email, scopes: String(params.scope ?? '').split(' ') });
+}

@@ -1,0 +1,69 @@
+import { decodeJwt, decodeProtectedHeader } from 'jose';
+import * as oauth from 'openid-client';
+import { expect, test } from 'vitest';
+import { bearer } from '../auth/client.ts';
+import { discover, registerClient, signInWith, startProvider } from './flow.ts';
+
+test('a confidential client signs a user in, reads who it is, refreshes and revokes', async () => {
+  const provider = await startProvider();
+  const client = await registerClient(provider, { scopes: ['openid', 'profile', 'email', 'offline_access', 'api'] });
+  const config = await discover(provider, client);
+  const { tokens } = await signInWith(provider, config, { scope: 'openid profile email api' });
+
+  expect(tokens).toMatchObject({ token_type: 'bearer', expires_in: 3600, refresh_token: expect.any(String) });
+  const user = (await provider.as('admin').get('/api/auth/users')).body.data[0];
+  const claims = decodeJwt(tokens.access_token);
+  expect(decodeProtectedHeader(tokens.access_token)).toMatchObject({ alg: 'RS256', typ: 'at+jwt' });
+  expect(claims).toMatchObject({
+    sub: user.id,
+    email: user.email,
+    role: 'authenticated',
+    client_id: client.clientId,
+    scope: 'openid profile email api',
+    iss: 'insforge',
+    aud: 'insforge-api',
+  });
+  expect(Number(claims.exp) - Number(claims.iat)).toBe(3600);
+  expect(tokens.claims()).toMatchObject({ sub: user.id, aud: client.clientId, iss: provider.url });
+
+  const info = await oauth.fetchUserInfo(config, tokens.access_token, user.id);
+  expect(info).toMatchObject({ sub: user.id, email: user.email, email_verified: false });
+  const profile = await provider.as('nobody').get('/auth/v1/profile', bearer(tokens.access_token));
+  expect(profile.body).toEqual({
+    user: {
+      id: user.id,
+      email: user.email,
+      profile: { name: null, avatar_url: null },
+      email_verified: false,
+      created_at: user.createdAt,
+    },
+  });
+  expect(await oauth.tokenIntrospection(config, tokens.access_token)).toMatchObject({
+    active: true,
+    client_id: client.clientId,
+    sub: user.id,
+  });
+
+  const refreshed = await oauth.refreshTokenGrant(config, tokens.refresh_token ?? '');
+  expect(refreshed.refresh_token).not.toBe(tokens.refresh_token);
+  const current = await provider.as('nobody').get('/api/auth/sessions/current', bearer(refreshed.access_token));
+  expect(current.body.user.id).toBe(user.id);
+
+  await oauth.tokenRevocation(config, refreshed.refresh_token ?? '');
+  expect((await provider.as('nobody').get('/api/auth/sessions/current', bearer(refreshed.access_token))).status).toBe(
+    401,
+  );
+  expect(await oauth.tokenIntrospection(config, refreshed.access_token)).toEqual({ active: false });
+  await expect(oauth.refreshTokenGrant(config, refreshed.refresh_token ?? '')).rejects.toMatchObject({
+    error: 'invalid_grant',
+  });
+});
+
+test('a public client has no secret, and is as good with PKCE', async () => {
+  const provider = await startProvider();
+  const client = await registerClient(provider, { isPublic: true, redirectUris: ['myapp://callback'] });
+  expect(client.clientSecret).toBeUndefined();
+  const config = await discover(provider, client);
+  const { tokens } = await signInWith(provider, config, { redirectUri: 'myapp://callback' });
+  expect(tokens.claims()?.aud).toBe(client.clientId);
+});
