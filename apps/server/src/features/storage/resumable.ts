@@ -75,7 +75,7 @@ export function createResumableStore(storage: Storage, actor: Actor): DataStore 
     async getUpload(id: string) {
       const upload = await own(id);
       const offset = await offsetOf(storage, upload);
-      // The server may have been killed when all was there but the object.
+      // The server may have been killed when all was there but the object; and an empty file is all there at once.
       if (!upload.completedAt && offset === upload.announcedSize) await complete(storage, actor, upload);
       return new TusUpload({
         id,

@@ -84,7 +84,7 @@ export function present(
       ? detectedType === null
       : rule === 'same'
         ? detectedType === type
-        : detectedType !== null && detectedType.startsWith(family.slice(0, -1));
+        : detectedType?.startsWith(family.slice(0, -1));
   return agrees
     ? { contentType: mimeType, disposition: 'inline' }
     : { contentType: UNKNOWN_TYPE, disposition: 'attachment' };

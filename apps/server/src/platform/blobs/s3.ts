@@ -68,16 +68,18 @@ export function createS3Blobs(config: S3BlobsConfig): Blobs {
     return staged;
   };
 
+  const stat: Blobs['stat'] = async (id) => {
+    const { s3, client } = await load();
+    const command = new s3.HeadObjectCommand({ Bucket, Key: keyOf(id) });
+    const found = await client.send(command).catch(explain).catch(whereMissing);
+    return found && { size: found.ContentLength ?? 0 };
+  };
+
   return {
     driver: 's3',
     stage,
     open,
-    async stat(id) {
-      const { s3, client } = await load();
-      const command = new s3.HeadObjectCommand({ Bucket, Key: keyOf(id) });
-      const found = await client.send(command).catch(explain).catch(whereMissing);
-      return found && { size: found.ContentLength ?? 0 };
-    },
+    stat,
     async copy(id) {
       const { s3, client } = await load();
       const copy = newBlobId();
@@ -86,9 +88,10 @@ export function createS3Blobs(config: S3BlobsConfig): Blobs {
       return copy;
     },
     async concat(ids) {
-      const sizes = await Promise.all(ids.map(async (id) => (await this.stat(id))?.size ?? 0));
+      const sizes = await Promise.all(ids.map(async (id) => (await stat(id))?.size ?? 0));
       const canJoin = ids.length > 1 && sizes.slice(0, -1).every((size) => size >= MIN_PART_BYTES);
-      if (canJoin) return joinParts(await load(), { Bucket, keyOf }, ids);
+      const joined = canJoin ? await joinParts(await load(), { Bucket, keyOf }, ids) : undefined;
+      if (joined !== undefined) return joined;
       const { id } = await stage(readInTurn(ids, open), { maxBytes: Number.POSITIVE_INFINITY });
       return id;
     },
@@ -140,29 +143,35 @@ async function sendStream(
   await upload.done();
 }
 
+/** Has the store join parts by itself; undefined where it cannot do that. */
 async function joinParts(
   { s3, client }: Sdk,
   { Bucket, keyOf }: { Bucket: string; keyOf: (id: string) => string },
   ids: readonly string[],
-): Promise<string> {
+): Promise<string | undefined> {
   const id = newBlobId();
   const target = { Bucket, Key: keyOf(id) };
+  const abort = (UploadId: string | undefined) =>
+    client.send(new s3.AbortMultipartUploadCommand({ ...target, UploadId })).catch(() => {});
   const { UploadId } = await client.send(new s3.CreateMultipartUploadCommand(target)).catch(explain);
   try {
-    const Parts: { PartNumber: number; ETag: string | undefined }[] = [];
+    const Parts: { PartNumber: number; ETag: string }[] = [];
     for (const [index, part] of ids.entries()) {
       const PartNumber = index + 1;
       const CopySource = `${Bucket}/${encodeURI(keyOf(part))}`;
       const command = new s3.UploadPartCopyCommand({ ...target, UploadId, PartNumber, CopySource });
       const { CopyPartResult } = await client.send(command);
-      Parts.push({ PartNumber, ETag: CopyPartResult?.ETag });
+      // Some stores take this for an upload of an empty part.
+      if (!CopyPartResult?.ETag) throw new Error('the store copies no parts');
+      Parts.push({ PartNumber, ETag: CopyPartResult.ETag });
     }
     const command = new s3.CompleteMultipartUploadCommand({ ...target, UploadId, MultipartUpload: { Parts } });
     await client.send(command);
     return id;
-  } catch (error) {
-    await client.send(new s3.AbortMultipartUploadCommand({ ...target, UploadId })).catch(() => {});
-    return explain(error);
+  } catch {
+    // What really stands in the way will do so again when the bytes are sent through this server.
+    await abort(UploadId);
+    return undefined;
   }
 }
 
