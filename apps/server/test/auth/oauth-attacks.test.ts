@@ -110,6 +110,13 @@ test.each<{ why: string; tamper: Tamper }>([
   await expectNobody(app);
 });
 
+test('asking for the headers of an answer does not use it up', async () => {
+  const { app } = await startWithTwo();
+  const answer = await answerOf(app, 'alpha');
+  expect(await app.as('nobody').head(answer.pathname + answer.search)).toMatchObject({ status: 404 });
+  expect(await deliver(app, answer)).toMatchObject({ status: 302 });
+});
+
 test('a state counts once', async () => {
   const { app } = await startWithTwo();
   const answer = await answerOf(app, 'alpha');

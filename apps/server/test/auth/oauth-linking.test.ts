@@ -214,6 +214,12 @@ test.each([
   },
 );
 
+test('a picture that could run is not handed on', async () => {
+  const { app, good } = await startWithTwo();
+  good.script.claims = { ...good.script.claims, picture: 'javascript:alert(1)' };
+  expect((await signInWith(app, { provider: 'good' })).body.user.profile).toEqual({ name: 'Owner', avatar_url: '' });
+});
+
 test('the rows of a user who came in with a provider are theirs', async () => {
   const { app } = await startWithTwo();
   const { body } = await signInWith(app, { provider: 'good' });

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { createServer, type RequestListener } from 'node:http';
+import { gzipSync } from 'node:zlib';
 import { expect, onTestFinished, test } from 'vitest';
 import { createOutgoingFetch, privateAddressBehind } from '../../src/platform/outgoing/fetch.ts';
 
@@ -82,7 +83,14 @@ test('with the switch for development, servers of this machine are called', asyn
 test('an answer that would fill the memory is cut off', async () => {
   const { port } = await serve((_request, response) => response.end('x'.repeat(100_000)));
   const reply = await open(true)(`http://localhost:${port}/`);
-  await expect(reply.text()).rejects.toThrow();
+  await expect(reply.text()).rejects.toThrow(/more than 10000 bytes/);
+});
+
+test('a small answer that unpacks to a large one is cut off too', async () => {
+  const bomb = gzipSync(Buffer.alloc(50_000_000));
+  const { port } = await serve((_request, response) => response.setHeader('content-encoding', 'gzip').end(bomb));
+  const reply = await open(true, 100_000)(`http://localhost:${port}/`);
+  await expect(reply.text()).rejects.toThrow(/more than 100000 bytes/);
 });
 
 test('a server that says nothing does not hold a request up', async () => {

@@ -26,8 +26,9 @@ export function createOutgoingFetch(options: OutgoingOptions): { fetch: Outgoing
       const signal = init?.signal ? AbortSignal.any([init.signal, timeout]) : timeout;
       // The types of undici and of Node describe the same objects.
       const request = { ...init, signal, dispatcher } as Parameters<typeof fetch>[1];
-      const response = await fetch(input as Parameters<typeof fetch>[0], request);
-      return response as unknown as Response;
+      const response = (await fetch(input as Parameters<typeof fetch>[0], request)) as unknown as Response;
+      if (!response.body) return response;
+      return new Response(response.body.pipeThrough(upTo(options.maxBytes)), response);
     },
     async close() {
       if (loading) await (await loading).dispatcher.destroy();
@@ -35,12 +36,11 @@ export function createOutgoingFetch(options: OutgoingOptions): { fetch: Outgoing
   };
 }
 
-async function load({ allowPrivate, timeoutMs, maxBytes }: OutgoingOptions) {
+async function load({ allowPrivate, timeoutMs }: OutgoingOptions) {
   const { Agent, buildConnector, fetch } = await import('undici');
   const connectAnywhere = buildConnector({ timeout: timeoutMs });
   const connectPublic = buildConnector({ timeout: timeoutMs, lookup: lookupPublic });
   const dispatcher = new Agent({
-    maxResponseSize: maxBytes,
     headersTimeout: timeoutMs,
     bodyTimeout: timeoutMs,
     connect(target, callback) {
@@ -52,6 +52,18 @@ async function load({ allowPrivate, timeoutMs, maxBytes }: OutgoingOptions) {
     },
   });
   return { fetch, dispatcher };
+}
+
+/** Counts what is unpacked: a small answer can be a large one in disguise. */
+function upTo(maxBytes: number): TransformStream<Uint8Array, Uint8Array> {
+  let bytes = 0;
+  return new TransformStream({
+    transform(chunk, controller) {
+      bytes += chunk.byteLength;
+      if (bytes > maxBytes) controller.error(new Error(`the answer has more than ${maxBytes} bytes`));
+      else controller.enqueue(chunk);
+    },
+  });
 }
 
 /** The refusal behind a failed `fetch`, if that is why it failed. */

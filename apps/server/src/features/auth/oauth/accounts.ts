@@ -10,6 +10,7 @@ import type { Identity } from './client.ts';
 /** As strict as what is stored; the provider decides what an address is. */
 const EMAIL = /^[^\s@\0]+@[^\s@\0]+$/;
 const MAX_EMAIL_LENGTH = 254;
+const MAX_AVATAR_LENGTH = 2048;
 
 /**
  * The account of somebody whom a provider vouches for. The identity itself finds its account again; besides, only
@@ -126,7 +127,9 @@ async function link(tx: UserTx, userId: string, { provider, identity }: Proof): 
 }
 
 function profileOf({ name, avatarUrl }: Identity): string {
-  return JSON.stringify({ name: name.slice(0, 100), avatar_url: avatarUrl.slice(0, 2048) });
+  // Apps put it where it could run.
+  const isAddress = /^https?:\/\//i.test(avatarUrl) && avatarUrl.length <= MAX_AVATAR_LENGTH;
+  return JSON.stringify({ name: name.slice(0, 100), avatar_url: isAddress ? avatarUrl : '' });
 }
 
 /** Every account has an address. This one cannot be written to (RFC 2606), and nobody can prove that it is theirs. */

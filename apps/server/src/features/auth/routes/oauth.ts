@@ -53,6 +53,8 @@ export const oauthRoutes: FastifyPluginAsyncZod<{ auth: EmailAuth; oauth: OAuthP
     app.route({
       method: ['GET', 'POST'],
       url: `${path}/callback`,
+      // Whoever only asks for the headers must not use the answer up.
+      exposeHeadRoute: false,
       config: { rateLimit: LIMITS.signIn },
       schema: { params },
       handler: async (request, reply) => {
