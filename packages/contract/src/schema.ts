@@ -190,6 +190,8 @@ export const RawSqlSchema = z.object({
   explain: z.boolean().default(false),
   /** Runs all of it and undoes it. */
   dryRun: z.boolean().default(false),
+  /** Runs as a role that cannot write, in a transaction that cannot write. */
+  readOnly: z.boolean().default(false),
   maxRows: z.number().int().min(1).max(RAW_SQL_LIMITS.maxRows.max).default(RAW_SQL_LIMITS.maxRows.default),
 });
 export type RawSql = z.infer<typeof RawSqlSchema>;

@@ -69,14 +69,15 @@ const SQLSTATE_CODES: Record<string, ErrorCode> = {
   '42830': 'DATABASE_VALIDATION_ERROR',
   '42804': 'DATABASE_VALIDATION_ERROR',
   '42501': 'FORBIDDEN',
+  '25006': 'FORBIDDEN',
 };
 
 /**
- * Classes of SQLSTATE in which the statement is at fault, not the server: bad data (22), broken
+ * Classes of SQLSTATE in which the statement is at fault, not the server: connections it opens (08), bad data (22), broken
  * constraints (23), transaction control (25, 2D), functions of the user (2F, 38, 39), missing names (34, 3B,
  * 3F, 42), statements too large (54), wrong state of an object (55), foreign data (HV), a raised exception (P0).
  */
-const CALLER_CLASSES = new Set('0A 21 22 23 25 26 2B 2D 2F 34 38 39 3B 3F 42 44 54 55 HV P0'.split(' '));
+const CALLER_CLASSES = new Set('08 0A 21 22 23 25 26 2B 2D 2F 34 38 39 3B 3F 42 44 54 55 HV P0'.split(' '));
 
 /** Connection lost, server shutting down or starting, too many connections, out of resources. */
 const UNAVAILABLE_CLASSES = new Set(['08', '53', '57']);
@@ -84,7 +85,11 @@ const SOCKET_ERRORS = new Set(['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ENOENT', 
 
 /** True when the database could not be reached or went away, so that a retry later may succeed. */
 export function isUnavailable(error: unknown): boolean {
-  if (isDatabaseError(error)) return UNAVAILABLE_CLASSES.has(error.code.slice(0, 2)) && error.code !== '57014';
+  if (isDatabaseError(error)) {
+    // A mere ERROR of class 08 is about a connection that SQL tried to open, with dblink for example.
+    if (error.code.startsWith('08')) return error.severity !== 'ERROR';
+    return UNAVAILABLE_CLASSES.has(error.code.slice(0, 2)) && error.code !== '57014';
+  }
   if (!(error instanceof Error)) return false;
   if ('code' in error && typeof error.code === 'string' && SOCKET_ERRORS.has(error.code)) return true;
   return /^(Connection terminated|timeout exceeded when trying to connect|Client has encountered a connection error)/.test(

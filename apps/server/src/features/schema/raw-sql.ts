@@ -1,4 +1,5 @@
 import { RAW_SQL_LIMITS, type RawSql, type SchemaWarning } from '@insforge/contract/schema.ts';
+import type { Db } from '#platform/db/db.ts';
 import type { RawResult } from '#platform/db/raw-query.ts';
 import { AppError } from '#platform/errors.ts';
 import { changeSchema, changeSchemaAsOwner, type SchemaDoor } from './changes.ts';
@@ -29,7 +30,15 @@ export async function runRawSql(door: SchemaDoor, request: RawSql, signal: Abort
   const script = await readScript(request);
   const refusal = findRefusal(script.statements);
   if (refusal) throw toRefusalError(refusal, request.query, { code: 'FORBIDDEN' });
+  if (request.readOnly) return { result: await runReadOnly(door.db, script, signal), warnings: [] };
   return changeSchema(door, (tx) => runScript(door.db, tx, script), optionsFor(script, request, signal));
+}
+
+/** Both hold by themselves: the role has no right to write, and the transaction refuses whoever has. */
+const READ_ONLY = { search_path: 'public', role: 'project_reader', transaction_read_only: 'on' };
+
+function runReadOnly(db: Db, script: Script, signal: AbortSignal): Promise<RawResult> {
+  return db.as({ role: 'project_admin' }).tx((tx) => runScript(db, tx, script), READ_ONLY, signal);
 }
 
 /** Runs SQL with the rights of the owner. */
@@ -38,6 +47,11 @@ export async function runUnrestrictedSql(
   request: RawSql,
   signal: AbortSignal,
 ): Promise<RawSqlOutcome> {
+  if (request.readOnly) {
+    throw new AppError('INVALID_INPUT', 'readOnly: the owner of the database cannot be kept from writing', {
+      nextActions: 'Send it to POST /api/database/advance/rawsql.',
+    });
+  }
   const script = await readScript(request);
   const refusal = findUnrestrictedRefusal(script.statements);
   if (refusal) throw toRefusalError(refusal, request.query, { code: 'FORBIDDEN' });

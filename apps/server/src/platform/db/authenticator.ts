@@ -8,7 +8,7 @@ const ITERATIONS = 4096;
 
 /**
  * Makes sure that the login that serves requests exists and has this password. It inherits nothing and is
- * granted exactly the three roles it may switch to.
+ * granted exactly the roles it may switch to.
  * @param owner a connection that may create roles
  * @param login how the authenticator is going to connect
  */
@@ -20,7 +20,7 @@ export async function ensureAuthenticator(owner: Client, login: ClientConfig & {
     // The verifier, not the password: statements end up in logs.
     const verifier = owner.escapeLiteral(scramVerifier(login.password));
     await owner.query(`${rowCount ? 'alter' : 'create'} role ${AUTHENTICATOR} login noinherit password ${verifier}`);
-    await owner.query(`grant anon, authenticated, project_admin to ${AUTHENTICATOR}`);
+    await owner.query(`grant anon, authenticated, project_admin, project_reader to ${AUTHENTICATOR}`);
   });
 }
 
@@ -29,7 +29,7 @@ async function canLogIn(login: ClientConfig): Promise<boolean> {
   client.on('error', () => {});
   try {
     await client.connect();
-    await client.query('set role anon');
+    await client.query('set role project_reader'); // the latest that was granted
     return true;
   } catch (error) {
     if (isDatabaseError(error)) return false;

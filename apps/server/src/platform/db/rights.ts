@@ -19,6 +19,12 @@ const RIGHTS: readonly Right[] = [
       'The API key reads tables owned by other roles only as far as their policies allow, because project_admin has no BYPASSRLS. Fix, as a superuser: ALTER ROLE project_admin BYPASSRLS',
   },
   {
+    missing: `select not rolbypassrls from pg_roles where rolname = 'project_reader'`,
+    give: () => 'alter role project_reader bypassrls',
+    consequence:
+      'Read-only SQL sees only rows that policies show to everybody, because project_reader has no BYPASSRLS. Fix, as a superuser: ALTER ROLE project_reader BYPASSRLS',
+  },
+  {
     missing: `select not has_database_privilege('project_admin', current_database(), 'create')`,
     give: (database) => `grant create on database ${database} to project_admin`,
     consequence:

@@ -13,7 +13,7 @@ const AUDITED_CHARACTERS = 300;
 export const rawSqlRoutes: FastifyPluginAsyncZod<{ door: SchemaDoor }> = async (app, { door }) => {
   app.post('/api/database/advance/rawsql', { schema: { body: RawSqlSchema } }, async (request, reply) => {
     const outcome = await withDeadline(clientLeft(reply), (signal) => runRawSql(door, request.body, signal));
-    await record(door.db, request, 'project_admin', outcome);
+    await record(door.db, request, request.body.readOnly ? 'project_reader' : 'project_admin', outcome);
     return send(reply, outcome, request.body);
   });
 
@@ -31,7 +31,7 @@ function send(reply: FastifyReply, outcome: RawSqlOutcome, request: RawSql): Fas
 function record(
   db: Db,
   request: FastifyRequest<{ Body: RawSql }>,
-  executionRole: 'project_admin' | 'root',
+  executionRole: 'project_admin' | 'project_reader' | 'root',
   { result }: RawSqlOutcome,
 ): Promise<void> {
   const { query, params, explain, dryRun } = request.body;

@@ -75,6 +75,7 @@ const ADVICE: Readonly<Record<string, string>> = {
   '42883': 'Check name and argument types; casts help (::uuid). GET /api/database/functions lists your functions.',
   '42P01': 'List the tables with GET /api/database/tables; other schemas need their name in front (shop.orders).',
   '42P07': 'It exists already: use CREATE … IF NOT EXISTS, or ALTER it.',
+  '25006': 'The request is readOnly: leave that out to write.',
   '2D000': 'Blocks and procedures cannot commit here: all statements are one transaction.',
   '2BP01': 'Other objects depend on it: drop them first, or add CASCADE to drop them along.',
   '25P02': 'An earlier statement failed.',
