@@ -75,6 +75,7 @@ export const S3_ERRORS = {
   NotModified: { status: 304, message: 'Not Modified' },
   PreconditionFailed: { status: 412, message: 'At least one of the preconditions does not hold' },
   QuotaExceeded: { status: 507, message: 'There is no room left' },
+  RequestTimeout: { status: 400, message: 'Nothing arrived on your connection for too long' },
   RequestTimeTooSkewed: {
     status: 403,
     message: 'The time of the request and the time of the server differ by more than 15 minutes',

@@ -1,5 +1,6 @@
 import type { FastifyPluginAsync, FastifyRequest } from 'fastify';
 import type { Storage } from '#features/storage/index.ts';
+import { AppError, toAppError } from '#platform/errors.ts';
 import type { Platform } from '#platform/platform.ts';
 import { createAccessKeyRing } from './access-keys.ts';
 import { accessKeyRoutes, gatewayRoutes } from './routes.ts';
@@ -24,6 +25,12 @@ export const s3: FastifyPluginAsync<S3Options> = async (app, { platform, storage
 
   await app.register(async (admin) => {
     admin.addHook('onRequest', guards.requireAdmin);
+    admin.setErrorHandler((error) => {
+      const { code, status, message } = toAppError(error);
+      throw code === 'INVALID_INPUT'
+        ? new AppError('STORAGE_INVALID_PARAMETER', message, { status, cause: error })
+        : error;
+    });
     await admin.register(accessKeyRoutes, { db, cipher, keys, originOf, region });
   });
   await app.register(gatewayRoutes, { gateway: { storage, cipher, region }, keys, originOf, idleMs });

@@ -100,6 +100,8 @@ export const gatewayRoutes: FastifyPluginAsync<GatewayOptions> = async (app, opt
       request.log.error({ err: error, req: request }, 'request.failed');
     const hasBody = request.method !== 'HEAD' && s3Error.status !== 304;
     reply.status(s3Error.status).header('x-amz-request-id', request.id);
+    // What is left of such a body will not come, and must not be waited for.
+    if (s3Error.code === 'RequestTimeout') reply.header('connection', 'close');
     if (!hasBody) return reply.send();
     const [path = ''] = (request.raw.url ?? '').split('?', 1);
     return reply.type('application/xml').send(toErrorXml(s3Error, path.slice(GATEWAY_PATH.length) || '/', request.id));
