@@ -47,8 +47,8 @@ export async function startSmtp({ onRecipient, onMessage, server: more }: SmtpOp
       connections++;
       done();
     },
-    onAuth({ username = '', password = '' }, _session, done) {
-      logins.push({ username, password });
+    onAuth({ username, password }, _session, done) {
+      logins.push({ username: username ?? '', password: password ?? '' });
       if (username === LOGIN.username && password === LOGIN.password) done(null, { user: username });
       else done(Object.assign(new Error('no such login'), { responseCode: 535 }));
     },

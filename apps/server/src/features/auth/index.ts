@@ -66,7 +66,7 @@ export const auth: FastifyPluginAsync<AuthOptions> = async (app, { platform, adm
     codes: createEmailCodes(jwtSecret),
     apiBaseUrl,
   };
-  const mailLimit = createMailLimit({ db, keys }, mailLimitPerIp);
+  const mailLimit = createMailLimit(app, { db, keys }, mailLimitPerIp);
   const { credentials, ownHosts } = options.oauth;
   const oauth = openOAuth({ db, cipher, log, jwtSecret, apiBaseUrl, allowPrivateNetwork, ownHosts });
   app.addHook('onClose', () => oauth.close());
@@ -84,8 +84,8 @@ export const auth: FastifyPluginAsync<AuthOptions> = async (app, { platform, adm
   await app.register(async (everybody) => {
     await everybody.register(sessionRoutes, parts);
     await everybody.register(secondFactorRoutes, { auth: parts, cipher });
-    await everybody.register(mailRequestRoutes, { auth: parts, keys, mailLimit });
-    await everybody.register(mailCodeRoutes, { auth: parts, keys, mailLimit });
+    await everybody.register(mailRequestRoutes, { auth: parts, mailLimit });
+    await everybody.register(mailCodeRoutes, { auth: parts, keys });
     await everybody.register(emailLinkRoutes, { auth: parts });
     await everybody.register(oauthRoutes, { auth: parts, oauth });
     await everybody.register(adminSessionRoutes, { auth: parts, rootAdmin });

@@ -59,6 +59,8 @@ export function withParameters(url: URL | string, parameters: Readonly<Record<st
 /** Whoever wrote the address must not be able to put words into our mouth. */
 const OUR_PARAMETERS = ['insforge_code', 'insforge_status', 'insforge_type', 'insforge_error', 'token', 'error'];
 
+const HOST = /^(?:(?:[a-z\d_-]+\.)*[a-z\d_-]+|\[[\da-f:]+\])$/;
+
 /** Parses an address, or says what is wrong with the way it is written. */
 function parsePlain(written: string): URL | string {
   if (written.length > MAX_LENGTH) return `must have at most ${MAX_LENGTH} characters`;
@@ -75,9 +77,11 @@ function parsePlain(written: string): URL | string {
   if (/%(?:2e|2f|5c|[01][\da-f]|7f)/i.test(path)) return 'must not contain encoded dots, slashes or control characters';
   if (path.includes('//')) return 'must not contain // in its path';
   const { host, port } = splitAuthority(authority ?? '');
-  const isAsWritten =
-    host === url.hostname.toLowerCase() && (port === undefined || (Number(port) > 0 && isPortOf(port, url)));
-  if (!isAsWritten || (WEB.has(url.protocol) && host === '')) return 'must name its host and port in their usual form';
+  const isPlainHost = HOST.test(host) || (host === '' && !WEB.has(url.protocol));
+  const isPlainPort = port === undefined || (Number(port) > 0 && isPortOf(port, url));
+  if (!isPlainHost || !isPlainPort || host !== url.hostname.toLowerCase()) {
+    return 'must name its host and port in their usual form';
+  }
   return url;
 }
 
@@ -93,8 +97,10 @@ function splitAuthority(authority: string): { host: string; port: string | undef
 }
 
 function isAllowed(url: URL, { allowed, apiBaseUrl }: RedirectPolicy): boolean {
-  if (allowed.length > 0) return allowed.some((pattern) => matches(pattern, url));
   const own = new URL(apiBaseUrl);
+  // The pages of this server itself, which check in their turn where they lead to.
+  if (url.origin === own.origin && url.pathname.startsWith(`${own.pathname.replace(/\/$/, '')}/auth/`)) return true;
+  if (allowed.length > 0) return allowed.some((pattern) => matches(pattern, url));
   const isWeb = WEB.has(url.protocol);
   return (isWeb && (url.origin === own.origin || isThisMachine(url.hostname))) || isDevelopment(own.hostname);
 }

@@ -6,25 +6,24 @@ import {
   SentSchema,
   UserReplySchema,
 } from '@insforge/contract/auth-email.ts';
-import type { FastifyRequest } from 'fastify';
+import type { FastifyRequest, onRequestAsyncHookHandler } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { AppError } from '#platform/errors.ts';
 import { changeEmail, changePassword, confirmEmail, sendReauthentication } from '../account-changes.ts';
 import type { EmailAuth } from '../code-mails.ts';
 import { LIMITS } from './limits.ts';
-import type { MailLimit } from './mail-limit.ts';
 import { ownSessionOf } from './own-session.ts';
 
 interface AccountOptions {
   auth: EmailAuth;
-  mailLimit: MailLimit;
+  mailLimit: onRequestAsyncHookHandler;
 }
 
 /** What users change about their own account, after proving again who they are. */
 export const accountRoutes: FastifyPluginAsyncZod<AccountOptions> = async (app, { auth, mailLimit }) => {
   app.post(
     '/api/auth/email/send-reauthentication',
-    { config: { rateLimit: mailLimit }, schema: { response: { 202: SentSchema } } },
+    { onRequest: mailLimit, schema: { response: { 202: SentSchema } } },
     async (request, reply) => {
       await sendReauthentication(auth, ownerOf(request).userId);
       return reply.status(202).send({ success: true, message: 'We have sent a code to the address of your account.' });
@@ -42,7 +41,7 @@ export const accountRoutes: FastifyPluginAsyncZod<AccountOptions> = async (app, 
 
   app.put(
     '/api/auth/users/current/email',
-    { config: { rateLimit: mailLimit }, schema: { body: ChangeEmailSchema, response: { 202: SentSchema } } },
+    { onRequest: mailLimit, schema: { body: ChangeEmailSchema, response: { 202: SentSchema } } },
     async (request, reply) => {
       await changeEmail(auth, ownerOf(request).userId, request.body);
       return reply.status(202).send({

@@ -10,6 +10,7 @@ import {
   SentSchema,
   VerifyEmailSchema,
 } from '@insforge/contract/auth-email.ts';
+import type { onRequestAsyncHookHandler } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import type { AccessKeys } from '#platform/tokens/access-keys.ts';
 import type { EmailAuth } from '../code-mails.ts';
@@ -18,34 +19,27 @@ import { exchangeResetCode, resetPassword, sendReset } from '../password-reset.t
 import { sendVerification, verifyByCode } from '../verification.ts';
 import { deviceOf } from './device.ts';
 import { LIMITS } from './limits.ts';
-import { hasApiKey, type MailLimit } from './mail-limit.ts';
+import { hasApiKey } from './mail-limit.ts';
 import { deliver } from './sessions.ts';
-
-interface EmailRouteOptions {
-  auth: EmailAuth;
-  keys: AccessKeys;
-  mailLimit: MailLimit;
-}
 
 const sent = (message: string) => ({ success: true, message }) as const;
 
 /** Asking for a mail. What is answered does not depend on whether anybody has the address. */
-export const mailRequestRoutes: FastifyPluginAsyncZod<EmailRouteOptions> = async (app, { auth, mailLimit }) => {
-  const config = { rateLimit: mailLimit };
+export const mailRequestRoutes: FastifyPluginAsyncZod<{
+  auth: EmailAuth;
+  mailLimit: onRequestAsyncHookHandler;
+}> = async (app, { auth, mailLimit }) => {
+  app.addHook('onRequest', mailLimit);
   const response = { 202: SentSchema };
 
-  app.post(
-    '/api/auth/email/send-otp',
-    { config, schema: { body: SendOtpSchema, response } },
-    async ({ body }, reply) => {
-      await sendOtp(auth, body.email);
-      return reply.status(202).send(sent('If sign-in is available for this email, we have sent a verification code.'));
-    },
-  );
+  app.post('/api/auth/email/send-otp', { schema: { body: SendOtpSchema, response } }, async ({ body }, reply) => {
+    await sendOtp(auth, body.email);
+    return reply.status(202).send(sent('If sign-in is available for this email, we have sent a verification code.'));
+  });
 
   app.post(
     '/api/auth/email/send-magic-link',
-    { config, schema: { body: SendMagicLinkSchema, response } },
+    { schema: { body: SendMagicLinkSchema, response } },
     async ({ body }, reply) => {
       await sendMagicLink(auth, body);
       return reply.status(202).send(sent('If sign-in is available for this email, we have sent a link.'));
@@ -54,7 +48,7 @@ export const mailRequestRoutes: FastifyPluginAsyncZod<EmailRouteOptions> = async
 
   app.post(
     '/api/auth/email/send-verification',
-    { config, schema: { body: SendCodeSchema, response } },
+    { schema: { body: SendCodeSchema, response } },
     async ({ body }, reply) => {
       await sendVerification(auth, body);
       return reply
@@ -65,7 +59,7 @@ export const mailRequestRoutes: FastifyPluginAsyncZod<EmailRouteOptions> = async
 
   app.post(
     '/api/auth/email/send-reset-password',
-    { config, schema: { body: SendCodeSchema, response } },
+    { schema: { body: SendCodeSchema, response } },
     async ({ body }, reply) => {
       await sendReset(auth, body);
       return reply
@@ -76,7 +70,10 @@ export const mailRequestRoutes: FastifyPluginAsyncZod<EmailRouteOptions> = async
 };
 
 /** Redeeming what a mail brought. */
-export const mailCodeRoutes: FastifyPluginAsyncZod<EmailRouteOptions> = async (app, { auth, keys }) => {
+export const mailCodeRoutes: FastifyPluginAsyncZod<{ auth: EmailAuth; keys: AccessKeys }> = async (
+  app,
+  { auth, keys },
+) => {
   const config = { rateLimit: LIMITS.signIn };
 
   app.post(

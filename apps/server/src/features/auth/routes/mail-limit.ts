@@ -1,32 +1,38 @@
-import type { FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyRequest, onRequestAsyncHookHandler } from 'fastify';
 import { readSmtpSettings } from '#features/email/index.ts';
 import type { Db } from '#platform/db/db.ts';
 import { AppError } from '#platform/errors.ts';
 import type { AccessKeys } from '#platform/tokens/access-keys.ts';
 
+const WINDOW_MINUTES = 15;
+
 /**
- * How many mails one network address may ask for, over all routes that send some. An office or a server that
- * works for many users is one address: the API key is not counted, and MAIL_LIMIT_PER_IP changes the number. Nor
- * is anybody counted while there is no mail server, because then no stranger is written to.
+ * Limits how many mails one network address may ask for, over all routes that send some. An office or a server
+ * that works for many users is one address: the API key is not counted, and MAIL_LIMIT_PER_IP changes the number.
+ * Nor is anybody counted while there is no mail server, because then no stranger is written to.
  */
-export function createMailLimit({ db, keys }: { db: Db; keys: AccessKeys }, max: number) {
-  return {
-    max: Math.max(1, max),
-    timeWindow: '15 minutes',
-    groupId: 'mail',
-    allowList: async (request: FastifyRequest) =>
-      max === 0 || (await hasApiKey(keys, request)) || !(await readSmtpSettings(db.system)).enabled,
-    errorResponseBuilder: (_request: FastifyRequest, { after }: { after: string }) =>
-      new AppError(
-        'TOO_MANY_REQUESTS',
-        `One network address may ask for ${max} mails in 15 minutes; try again in ${after}`,
-        {
-          nextActions: `Wait ${after}. A server that asks for its users sends the API key as x-api-key, which is not counted; an admin can set MAIL_LIMIT_PER_IP.`,
-        },
-      ),
+export function createMailLimit(
+  app: FastifyInstance,
+  { db, keys }: { db: Db; keys: AccessKeys },
+  max: number,
+): onRequestAsyncHookHandler {
+  const count = app.createRateLimit({ max, timeWindow: `${WINDOW_MINUTES} minutes` });
+  return async (request, reply) => {
+    if (max === 0 || (await hasApiKey(keys, request)) || !(await readSmtpSettings(db.system)).enabled) return;
+    const counted = await count(request);
+    if (counted.isAllowed || !counted.isExceeded) return;
+    const seconds = counted.ttlInSeconds;
+    reply.header('retry-after', seconds);
+    throw new AppError(
+      'TOO_MANY_REQUESTS',
+      `One network address may ask for ${max} mails in ${WINDOW_MINUTES} minutes; try again in ${seconds} seconds`,
+      {
+        nextActions: `Wait ${seconds} seconds. A server that asks for its users sends the API key as x-api-key, which is not counted; an admin can set MAIL_LIMIT_PER_IP.`,
+        details: { retryAfterSeconds: seconds },
+      },
+    );
   };
 }
-export type MailLimit = ReturnType<typeof createMailLimit>;
 
 /** True for a server of the project, which may ask for any number of users. */
 export async function hasApiKey(keys: AccessKeys, { headers }: FastifyRequest): Promise<boolean> {
