@@ -47,7 +47,7 @@ export interface Caller {
   post(path: string, body?: unknown, headers?: Headers): Promise<Reply>;
   put(path: string, body?: unknown, headers?: Headers): Promise<Reply>;
   patch(path: string, body?: unknown, headers?: Headers): Promise<Reply>;
-  delete(path: string, headers?: Headers): Promise<Reply>;
+  delete(path: string, headers?: Headers, body?: unknown): Promise<Reply>;
 }
 
 /**
@@ -118,7 +118,7 @@ export async function startApi(fixture = '', options: Partial<RecordsOptions> = 
       post: (path, body, headers) => send(who, 'POST', path, body, headers),
       put: (path, body, headers) => send(who, 'PUT', path, body, headers),
       patch: (path, body, headers) => send(who, 'PATCH', path, body, headers),
-      delete: (path, headers) => send(who, 'DELETE', path, undefined, headers),
+      delete: (path, headers, body) => send(who, 'DELETE', path, body, headers),
     }),
     sql: async (text, values) => (await owner.query(text, values)).rows,
     async ddl(text) {

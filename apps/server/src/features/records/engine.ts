@@ -14,6 +14,8 @@ export interface Engine {
   readonly db: Db;
   readonly cache: SchemaCache;
   readonly options: PlanOptions;
+  /** Of the server, for the OpenAPI document. */
+  readonly version: string;
 }
 
 export async function answerRequest(

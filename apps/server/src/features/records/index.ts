@@ -1,5 +1,6 @@
-import type { FastifyPluginAsync, onRequestHookHandler } from 'fastify';
+import type { FastifyPluginAsync, onRequestAsyncHookHandler } from 'fastify';
 import type { Db } from '#platform/db/db.ts';
+import { adminRoutes } from './admin-routes.ts';
 import { registerRoutes } from './routes.ts';
 import type { SchemaCache } from './schema-cache.ts';
 
@@ -9,21 +10,33 @@ export interface RecordsOptions {
   db: Db;
   schema: SchemaCache;
   /** Identifies the caller of every request. */
-  requireUser: onRequestHookHandler;
+  requireUser: onRequestAsyncHookHandler;
+  /** Lets admins pass only. Without it there are no routes for the dashboard's table editor. */
+  requireAdmin?: onRequestAsyncHookHandler;
   /** Off: PGRST123 for every aggregate. */
   areAggregatesEnabled?: boolean;
   /** The most rows that one read returns. */
   maxRows?: number;
   /** On: everybody may ask for query plans, which tell of data that policies hide. */
   arePlansPublic?: boolean;
+  /** Of the server, for the OpenAPI document. */
+  version?: string;
 }
 
 /**
  * Tables and views at `/api/database/records/:table`, functions at `/api/database/rpc/:function`, in the
- * dialect of PostgREST.
+ * dialect of PostgREST; and whole rows for the dashboard at `/api/database/admin/tables/:table/records`.
  */
 export const records: FastifyPluginAsync<RecordsOptions> = async (app, options) => {
-  const { db, schema, requireUser, areAggregatesEnabled = true, maxRows, arePlansPublic = false } = options;
-  app.addHook('onRequest', requireUser);
-  registerRoutes(app, { db, cache: schema, options: { areAggregatesEnabled, maxRows, arePlansPublic } });
+  const { db, schema: cache, requireUser, requireAdmin } = options;
+  const { areAggregatesEnabled = true, maxRows, arePlansPublic = false, version = '1.0.0' } = options;
+  await app.register(async (scope) => {
+    scope.addHook('onRequest', requireUser);
+    registerRoutes(scope, { db, cache, version, options: { areAggregatesEnabled, maxRows, arePlansPublic } });
+  });
+  if (!requireAdmin) return;
+  await app.register(async (scope) => {
+    scope.addHook('onRequest', requireAdmin);
+    await scope.register(adminRoutes, { db, cache });
+  });
 };

@@ -94,6 +94,11 @@ export function parseRequest(request: HttpRequest, schema: Schema, maxRows: numb
   };
 }
 
+/** The schema that a request is about, where it is about nothing more. */
+export function schemaOf(request: HttpRequest, schema: Schema): string {
+  return chooseSchema(request, splitQuery(request.query), schema, true).schemaName;
+}
+
 export function headerOf({ headers }: HttpRequest, name: string): string {
   const value = headers[name];
   return typeof value === 'string' ? value : (value?.join() ?? '');

@@ -85,11 +85,13 @@ function planFunction(context: PlanContext, intent: Intent, options: PlanOptions
   const columns = isRows ? intent : { ...intent, select: undefined, filters: [], orders: [] };
   const node = planResource(context, columns, source, { filters: true, page: true });
   const timeout = routine.settings.statement_timeout;
+  const limit = limitOfAffected(intent);
   return {
     ...common(context, intent, node, options),
     isSingle: !routine.isSet,
     isVoid: routine.returns.kind === 'void',
     isReadOnly: intent.method !== 'POST' || !routine.isVolatile,
+    guards: limit ? [limit] : [],
     settings: timeout === undefined ? NO_SETTINGS : { statement_timeout: timeout },
   };
 }
@@ -112,19 +114,22 @@ function planChange(context: PlanContext, intent: Intent, relation: Relation, op
   };
 }
 
-function guardsOf({ preferences }: Intent, write: WritePlan, format: Format): Guard[] {
+function guardsOf(intent: Intent, write: WritePlan, format: Format): Guard[] {
   const guards: Guard[] = [];
   if (write.action === 'put') guards.push({ code: 'PGRST115', isBroken: { kind: 'not one' } });
   if (write.page?.limit !== undefined) {
     guards.push({ code: 'PGRST110', isBroken: { kind: 'more than', limit: write.page.limit } });
   }
-  const { maxAffected, handling } = preferences;
-  if (maxAffected !== undefined && handling === 'strict' && (write.action === 'update' || write.action === 'delete')) {
-    guards.push({ code: 'PGRST124', isBroken: { kind: 'more than', limit: { constant: String(maxAffected) } } });
-  }
+  const limit = write.action === 'update' || write.action === 'delete' ? limitOfAffected(intent) : undefined;
+  if (limit) guards.push(limit);
   if (format.kind === 'object' && write.action !== 'put')
     guards.push({ code: 'PGRST116', isBroken: { kind: 'not one' } });
   return guards;
+}
+
+function limitOfAffected({ preferences: { maxAffected, handling } }: Intent): Guard | undefined {
+  if (maxAffected === undefined || handling !== 'strict') return undefined;
+  return { code: 'PGRST124', isBroken: { kind: 'more than', limit: { literal: maxAffected } } };
 }
 
 function common({ schema }: PlanContext, intent: Intent, node: NodePlan, { maxRows }: PlanOptions): RequestPlan {

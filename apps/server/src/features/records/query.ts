@@ -56,7 +56,7 @@ function renderReadRequest(context: RenderContext, plan: RequestPlan): Sql {
   const isScalar = node.source.kind === 'call' && node.source.call.routine.returns.kind !== 'rows';
   const rows = isScalar ? renderScalarRows(context, node) : renderNode(context, node);
   const called = context.isCallShared && node.source.kind === 'call' ? renderShared(node.source.call) : sql.raw('');
-  const columns = [renderBody(plan, isScalar), sql`count(*)`, renderTotal(context, plan), ...RESPONSE_SETTINGS];
+  const columns = [renderBody(plan, isScalar), renderGuarded(plan), renderTotal(context, plan), ...RESPONSE_SETTINGS];
   return sql`${called}select ${selectList(plan, columns)} from (${rows}) r`;
 }
 

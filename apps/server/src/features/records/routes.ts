@@ -3,8 +3,12 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { AppError } from '#platform/errors.ts';
 import { answerRequest, type Engine } from './engine.ts';
 import { RecordsError, toErrorAnswer } from './errors.ts';
-import { hasForbiddenCharacters } from './parse.ts';
+import { parseAccept } from './media-types.ts';
+import { functionMethods, tableMethods } from './methods.ts';
+import { openApiDocument } from './openapi.ts';
+import { type HttpRequest, hasForbiddenCharacters, headerOf, schemaOf } from './parse.ts';
 import type { Answer } from './respond.ts';
+import { readRights } from './rights.ts';
 
 export const TABLES = '/api/database/records';
 export const FUNCTIONS = '/api/database/rpc';
@@ -14,26 +18,60 @@ type Target = 'table' | 'function';
 export function registerRoutes(app: FastifyInstance, engine: Engine): void {
   acceptAnyBody(app);
   app.setErrorHandler(renderError);
-  const route = (path: string, target: Target, methods: string[]) =>
-    app.route<{ Params: { name: string } }>({
+  const methods = ['GET', 'HEAD', 'POST', 'PATCH', 'PUT', 'DELETE'];
+  for (const [path, target] of PATHS) {
+    app.route<Named>({
       method: methods,
       url: `${path}/:name`,
       handler: async (request, reply) => send(reply, await handle(engine, target, request)),
     });
-  route(TABLES, 'table', ['GET', 'HEAD', 'POST', 'PATCH', 'PUT', 'DELETE']);
-  route(FUNCTIONS, 'function', ['GET', 'HEAD', 'POST', 'PATCH', 'PUT', 'DELETE']);
-  for (const path of [TABLES, FUNCTIONS]) {
+    app.options<Named>(`${path}/:name`, (request, reply) => {
+      const list = target === 'table' ? tableMethods : functionMethods;
+      const { current } = engine.cache;
+      return reply
+        .header('allow', list(current, schemaOf(toHttp(target, request), current), request.params.name))
+        .send();
+    });
     app.all(`${path}/:name/*`, () => {
       throw new RecordsError('PGRST125', 'Invalid path specified in request URL');
     });
   }
+  app.get<Named>(TABLES, (request, reply) => sendDocument(engine, request, reply));
+  app.options(TABLES, (_request, reply) => reply.header('allow', 'OPTIONS,GET,HEAD').send());
 }
 
-async function handle(
+interface Named {
+  Params: { name: string };
+}
+
+const PATHS = [
+  [TABLES, 'table'],
+  [FUNCTIONS, 'function'],
+] as const;
+
+const DOCUMENT_TYPE = 'application/openapi+json';
+const DOCUMENT_TYPES = [DOCUMENT_TYPE, 'application/json', 'application/*', '*/*'];
+
+/** What the caller may use of one schema, as an OpenAPI document. */
+async function sendDocument(
   engine: Engine,
-  target: Target,
-  request: FastifyRequest<{ Params: { name: string } }>,
-): Promise<Answer> {
+  request: FastifyRequest<Named>,
+  reply: FastifyReply,
+): Promise<FastifyReply> {
+  const { current } = engine.cache;
+  const http = toHttp('table', request);
+  const accept = headerOf(http, 'accept') || '*/*';
+  if (!parseAccept(accept).some(({ name }) => DOCUMENT_TYPES.includes(name))) {
+    throw new RecordsError('PGRST107', `None of these media types are available: ${accept}`);
+  }
+  const schemaName = schemaOf(http, current);
+  const rights = await readRights(engine.db, request.caller.claims, schemaName);
+  const context = { host: request.host, basePath: '/api/database', version: engine.version };
+  const document = openApiDocument(current, schemaName, rights, context);
+  return reply.type(`${DOCUMENT_TYPE}; charset=utf-8`).send(JSON.stringify(document));
+}
+
+async function handle(engine: Engine, target: Target, request: FastifyRequest<Named>): Promise<Answer> {
   const { name } = request.params;
   const { relations } = engine.cache.current;
   if (hasForbiddenCharacters(name) && ![...relations.values()].some((tables) => tables.has(name))) {
@@ -42,16 +80,20 @@ async function handle(
   for (const header of ['accept-profile', 'content-profile']) {
     if (isRepeated(request, header)) throw new AppError('INVALID_INPUT', `The header ${header} must be given once`);
   }
+  return answerRequest(engine, request.caller.claims, toHttp(target, request));
+}
+
+function toHttp(target: Target, request: FastifyRequest<Named>): HttpRequest {
   const at = request.url.indexOf('?');
-  return answerRequest(engine, request.caller.claims, {
+  return {
     method: request.method,
     target,
-    name,
+    name: request.params.name,
     path: at < 0 ? request.url : request.url.slice(0, at),
     query: at < 0 ? '' : request.url.slice(at + 1),
     headers: request.headers,
     body: typeof request.body === 'string' ? request.body : '',
-  });
+  };
 }
 
 /** Node joins repeated headers with a comma, which a schema name may have too. */
