@@ -242,6 +242,23 @@ test('any OAuth 2.0 provider is a configuration', async () => {
   expect(asked[0]?.query.get('tenant')).toBe('1');
 });
 
+test('a change of the configuration counts at once', async () => {
+  const [before, after] = [await startPlain('/me', { id: 1 }), await startPlain('/me', { id: 2 })];
+  const app = await startReachableApp();
+  const addresses = (url: string) => ({
+    authorizeUrl: `${url}/authorize`,
+    tokenUrl: `${url}/token`,
+    userinfoUrl: `${url}/me`,
+  });
+  await configureCustom(app, 'intranet', { ...addresses(before.url), scopes: ['me'] });
+  await signInWith(app, { provider: 'intranet' });
+  const update = { authorizeUrl: `${after.url}/authorize`, userinfoUrl: `${after.url}/me` };
+  await app.as('admin').put('/api/auth/oauth/custom/intranet/config', update);
+  await signInWith(app, { provider: 'intranet' });
+  expect(before.asked.map(({ path }) => path)).toEqual(['/authorize', '/token', '/me', '/token']);
+  expect(after.asked.map(({ path }) => path)).toEqual(['/authorize', '/me']);
+});
+
 test.each([
   { why: 'no identifier', json: { email: 'a@example.com', email_verified: true } },
   { why: 'an identifier that is an object', json: { id: {}, email: 'a@example.com' } },

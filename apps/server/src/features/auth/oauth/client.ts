@@ -54,9 +54,8 @@ export function createOAuthClient(options: { fetch: OutgoingFetch; allowInsecure
 
   const configurationOf = (provider: Provider): Promise<Configuration> => {
     const { name, row, clientId, clientSecret } = provider;
-    const address = 'issuer' in row ? row.issuer : row.tokenUrl;
     const key = createHash('sha256')
-      .update(JSON.stringify([name, address, clientId, clientSecret]))
+      .update(JSON.stringify([name, row, clientId, clientSecret]))
       .digest('hex');
     const known = remembered.get(key);
     if (known && known.until > Date.now()) return known.configuration;
