@@ -1,7 +1,7 @@
 /** Filters: `column=op.value`, and trees of them in `and=(…)` and `or=(…)`. */
 import { type Field, takeField } from './field-grammar.ts';
 import { IS_VALUES, OPERATORS, QUANTIFIERS, type Quantifier } from './operators.ts';
-import { eat, expect, fail, isAtEnd, type Scanner, scan, sees, take, takeList, takeQuoted } from './scanner.ts';
+import { eat, expect, fail, isAtEnd, type Scanner, scan, sees, take, takeList } from './scanner.ts';
 
 /** The index of a value that the request brings; it is bound when the statement runs. */
 export type ValueIndex = number;
@@ -131,15 +131,22 @@ function takeRest(scanner: Scanner): string {
 
 /** A value inside a tree: quoted, an array literal in braces, or up to the next comma or parenthesis. */
 function takeDelimited(scanner: Scanner): string {
-  if (sees(scanner, '"')) return takeQuoted(scanner);
-  return take(scanner, /\{[^{}]*\}/y) ?? take(scanner, /[^,)]*/y) ?? '';
+  return takeQuotedItem(scanner) ?? take(scanner, /\{[^{}]*\}/y) ?? take(scanner, ITEM) ?? '';
+}
+
+const ITEM = /[^,)]*/y;
+const QUOTED_ITEM = /"(?:[^"\\]|\\.)*"(?=[,)]|$)/sy;
+
+/** Quotes count only if they enclose the whole item. */
+function takeQuotedItem(scanner: Scanner): string | undefined {
+  return take(scanner, QUOTED_ITEM)?.slice(1, -1).replace(/\\(.)/gs, '$1');
 }
 
 /** The elements of `in.(…)`. */
 function takeElements(scanner: Scanner): string[] {
   expect(scanner, '(');
   const elements: string[] = [];
-  do elements.push(sees(scanner, '"') ? takeQuoted(scanner) : (take(scanner, /[^,)]*/y) ?? ''));
+  do elements.push(takeQuotedItem(scanner) ?? take(scanner, ITEM) ?? '');
   while (eat(scanner, ','));
   expect(scanner, ')');
   return elements.length === 1 && elements[0] === '' ? [] : elements;
