@@ -12,6 +12,8 @@ const OPTIONS = { areAggregatesEnabled: true, maxRows: undefined, arePlansPublic
 
 /** What must never become SQL, with a word in it that can be found again. */
 const HOSTILE = [
+  'HOSTILE',
+  'HOSTILE or true',
   "HOSTILE'; drop table films; --",
   'HOSTILE"; drop table films; --',
   'HOSTILE") union select * from secrets --',
