@@ -1,15 +1,20 @@
 import { createHash } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { CreateMigration, Migration } from '@insforge/contract/migrations.ts';
 import {
+  ALONE_DEADLINE_MS,
   type Change,
   changeSchema,
+  findAlone,
   findRefusal,
   type ParsedStatement,
   parseSql,
+  runAlone,
   runAsOwner,
   runScript,
   type SchemaDoor,
   toRefusalError,
+  withDeadline,
 } from '#features/schema/index.ts';
 import type { SystemTx, UserTx } from '#platform/db/db.ts';
 import { quoteLiteral, sql } from '#platform/db/sql.ts';
@@ -35,25 +40,69 @@ const toMigration = ({ created_at, ...rest }: MigrationRow): Migration => ({
 /**
  * Applies a migration: its statements and its line in the ledger are one transaction. Those that arrive
  * together take turns.
+ * @param left raised when whoever asked has gone
  */
 export async function applyMigration(
   door: SchemaDoor,
   { version, name, sql: text, dryRun }: CreateMigration,
-  signal: AbortSignal,
+  left: AbortSignal,
 ): Promise<Change<Migration>> {
   const statements = await readMigration(text);
-  const canonical = BigInt(version).toString();
-  const checksum = createHash('sha256').update(text).digest('hex');
-  const work = async (tx: UserTx) => {
-    await tx.query(sql`select pg_advisory_xact_lock(hashtext('system.custom_migrations'))`);
-    await requireNewer(tx, canonical, checksum);
-    await runScript(door.db, tx, { sql: text, statements });
-    await runAsOwner(door.db, tx, ledgerEntry({ version: canonical, name, statements, checksum }));
-    const row = await tx.one<MigrationRow>(sql`${SELECTED} where version = ${canonical}`);
-    if (!row) throw new Error(`the migration ${canonical} is not in the ledger`);
+  const alone = findAlone(statements, { dryRun });
+  const entry = {
+    version: BigInt(version).toString(),
+    name,
+    statements,
+    checksum: createHash('sha256').update(text).digest('hex'),
+  };
+  const run = (signal: AbortSignal) => async (tx: UserTx) => {
+    await takeTurn(tx, signal);
+    await requireNewer(tx, entry);
+    // On a connection of its own while this one keeps the turn: the ledger follows once it has worked.
+    if (alone) await runAlone(door.db, text, alone, signal);
+    else await runScript(door.db, tx, { sql: text, statements });
+    await runAsOwner(door.db, tx, ledgerEntry(entry));
+    const row = await tx.one<MigrationRow>(sql`${SELECTED} where version = ${entry.version}`);
+    if (!row) throw new Error(`the migration ${entry.version} is not in the ledger`);
     return toMigration(row);
   };
-  return changeSchema(door, work, { dryRun, signal });
+  return withDeadline(
+    left,
+    (signal) => changeSchema(door, run(signal), { dryRun, signal }),
+    alone ? ALONE_DEADLINE_MS : undefined,
+  );
+}
+
+/** Lets works run one after the other, so that those that wait in this server hold no connection. */
+export function createTurns(): <Result>(work: () => Promise<Result>) => Promise<Result> {
+  let last: Promise<unknown> = Promise.resolve();
+  return (work) => {
+    const turn = last.then(work);
+    last = turn.catch(() => {});
+    return turn;
+  };
+}
+
+const TURN_MS = 30_000;
+const RETRY_MS = 50;
+
+/**
+ * Waits until no other migration runs, on any server. It asks again and again: a statement that waits would
+ * keep a snapshot, for which CREATE INDEX CONCURRENTLY in the other migration would wait in turn.
+ */
+async function takeTurn(tx: UserTx, signal: AbortSignal): Promise<void> {
+  const deadline = Date.now() + TURN_MS;
+  for (;;) {
+    const turn = await tx.one<{ mine: boolean }>(sql`
+      select pg_try_advisory_xact_lock(hashtext('system.custom_migrations')) as mine`);
+    if (turn?.mine) return;
+    if (Date.now() > deadline) {
+      throw new AppError('UPSTREAM_FAILURE', 'Another migration is being applied', {
+        nextActions: 'Wait until it is listed by GET /api/database/migrations, and send this one again.',
+      });
+    }
+    await sleep(RETRY_MS, undefined, { signal });
+  }
 }
 
 /**
@@ -71,7 +120,7 @@ export async function readMigration(text: string): Promise<ParsedStatement[]> {
   });
 }
 
-async function requireNewer(tx: UserTx, version: string, checksum: string): Promise<void> {
+async function requireNewer(tx: UserTx, { version, checksum }: LedgerEntry): Promise<void> {
   const latest = await tx.one<{ version: string; name: string }>(sql`
     select version, name from system.custom_migrations order by version::numeric desc limit 1`);
   if (!latest || BigInt(version) > BigInt(latest.version)) return;

@@ -6,14 +6,15 @@ import {
   MigrationRehearsalSchema,
 } from '@insforge/contract/migrations.ts';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
-import { type SchemaDoor, withDeadline } from '#features/schema/index.ts';
+import type { SchemaDoor } from '#features/schema/index.ts';
 import { audit } from '#platform/audit.ts';
 import { clientLeft } from '#platform/http/leaving.ts';
-import { applyMigration, listMigrations } from './migrations.ts';
+import { applyMigration, createTurns, listMigrations } from './migrations.ts';
 import { rehearseMigration } from './rehearsal.ts';
 
 export const migrationRoutes: FastifyPluginAsyncZod<{ door: SchemaDoor }> = async (app, { door }) => {
   const { db } = door;
+  const inTurn = createTurns();
 
   app.get('/api/database/migrations', { schema: { response: { 200: MigrationListSchema } } }, async () => ({
     migrations: await listMigrations(db.system),
@@ -24,9 +25,8 @@ export const migrationRoutes: FastifyPluginAsyncZod<{ door: SchemaDoor }> = asyn
     { schema: { body: CreateMigrationSchema, response: { 201: CreateMigrationReplySchema } } },
     async (request, reply) => {
       const { dryRun } = request.body;
-      const { result, warnings } = await withDeadline(clientLeft(reply), (signal) =>
-        applyMigration(door, request.body, signal),
-      );
+      const left = clientLeft(reply);
+      const { result, warnings } = await inTurn(() => applyMigration(door, request.body, left));
       if (!dryRun) {
         const details = { name: result.name, version: result.version, statementCount: result.statements.length };
         await audit(db.system, request, { action: 'CREATE_CUSTOM_MIGRATION', module: 'DATABASE', details });
@@ -43,6 +43,6 @@ export const migrationRoutes: FastifyPluginAsyncZod<{ door: SchemaDoor }> = asyn
   app.post(
     '/api/database/migrations/dry-run',
     { schema: { body: DryRunMigrationSchema, response: { 200: MigrationRehearsalSchema } } },
-    (request, reply) => withDeadline(clientLeft(reply), (signal) => rehearseMigration(door, request.body.sql, signal)),
+    (request, reply) => rehearseMigration(door, request.body.sql, clientLeft(reply)),
   );
 };

@@ -8,6 +8,7 @@ import { tableChangeRoutes, tableReadRoutes } from './routes/tables.ts';
 export { listIndexes, listPolicies, listTriggers } from './catalog.ts';
 export { type Change, changeSchema, type SchemaDoor } from './changes.ts';
 export { listTableOverviews, type TableOverview } from './row-counts.ts';
+export { ALONE_DEADLINE_MS, findAlone, runAlone } from './sql/alone.ts';
 export { withDeadline } from './sql/deadline.ts';
 export { findRefusal } from './sql/guards.ts';
 export { runAsOwner } from './sql/owner-statements.ts';

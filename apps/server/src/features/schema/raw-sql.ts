@@ -3,6 +3,8 @@ import type { Db } from '#platform/db/db.ts';
 import type { RawResult } from '#platform/db/raw-query.ts';
 import { AppError } from '#platform/errors.ts';
 import { changeSchema, changeSchemaAsOwner, type SchemaDoor } from './changes.ts';
+import { ALONE_DEADLINE_MS, findAlone, runAlone, runAloneAsOwner } from './sql/alone.ts';
+import { withDeadline } from './sql/deadline.ts';
 import { findRefusal, findUnrestrictedRefusal } from './sql/guards.ts';
 import { type ParsedStatement, parseSql, type StatementKind } from './sql/parse.ts';
 import { rowsAsJson } from './sql/rows.ts';
@@ -25,13 +27,23 @@ const DATA_STATEMENTS: ReadonlySet<StatementKind> = new Set<StatementKind>([
   'VariableShowStmt',
 ]);
 
-/** Runs SQL as the admin: what project_admin may do, and the few things that are passed on to the owner. */
-export async function runRawSql(door: SchemaDoor, request: RawSql, signal: AbortSignal): Promise<RawSqlOutcome> {
+/**
+ * Runs SQL as the admin: what project_admin may do, and the few things that are passed on to the owner.
+ * @param left raised when whoever asked has gone
+ */
+export async function runRawSql(door: SchemaDoor, request: RawSql, left: AbortSignal): Promise<RawSqlOutcome> {
   const script = await readScript(request);
   const refusal = findRefusal(script.statements);
   if (refusal) throw toRefusalError(refusal, request.query, { code: 'FORBIDDEN' });
-  if (request.readOnly) return { result: await runReadOnly(door.db, script, signal), warnings: [] };
-  return changeSchema(door, (tx) => runScript(door.db, tx, script), optionsFor(script, request, signal));
+  if (request.readOnly) {
+    const result = await withDeadline(left, (signal) => runReadOnly(door.db, script, signal));
+    return { result, warnings: [] };
+  }
+  const alone = request.explain ? undefined : findAlone(script.statements, request);
+  if (alone) return finishAlone(door, left, (signal) => runAlone(door.db, request.query, alone, signal));
+  return withDeadline(left, (signal) =>
+    changeSchema(door, (tx) => runScript(door.db, tx, script), optionsFor(script, request, signal)),
+  );
 }
 
 /** Both hold by themselves: the role has no right to write, and the transaction refuses whoever has. */
@@ -42,11 +54,7 @@ function runReadOnly(db: Db, script: Script, signal: AbortSignal): Promise<RawRe
 }
 
 /** Runs SQL with the rights of the owner. */
-export async function runUnrestrictedSql(
-  door: SchemaDoor,
-  request: RawSql,
-  signal: AbortSignal,
-): Promise<RawSqlOutcome> {
+export async function runUnrestrictedSql(door: SchemaDoor, request: RawSql, left: AbortSignal): Promise<RawSqlOutcome> {
   if (request.readOnly) {
     throw new AppError('INVALID_INPUT', 'readOnly: the owner of the database cannot be kept from writing', {
       nextActions: 'Send it to POST /api/database/advance/rawsql.',
@@ -55,7 +63,21 @@ export async function runUnrestrictedSql(
   const script = await readScript(request);
   const refusal = findUnrestrictedRefusal(script.statements);
   if (refusal) throw toRefusalError(refusal, request.query, { code: 'FORBIDDEN' });
-  return changeSchemaAsOwner(door, (tx) => runScriptAsOwner(tx, script), optionsFor(script, request, signal));
+  const alone = request.explain ? undefined : findAlone(script.statements, request);
+  if (alone) return finishAlone(door, left, (signal) => runAloneAsOwner(door.db, request.query, alone, signal));
+  return withDeadline(left, (signal) =>
+    changeSchemaAsOwner(door, (tx) => runScriptAsOwner(tx, script), optionsFor(script, request, signal)),
+  );
+}
+
+async function finishAlone(
+  { reloadSchema }: SchemaDoor,
+  left: AbortSignal,
+  work: (signal: AbortSignal) => Promise<RawResult>,
+): Promise<RawSqlOutcome> {
+  const result = await withDeadline(left, work, ALONE_DEADLINE_MS);
+  await reloadSchema();
+  return { result, warnings: [] };
 }
 
 async function readScript({ query, params, explain, maxRows }: RawSql): Promise<Script> {

@@ -56,11 +56,17 @@ export interface UserDoor {
    * `signal` cancels the statement that is running, which makes it throw.
    */
   tx<Result>(work: (tx: UserTx) => Promise<Result>, settings?: Settings, signal?: AbortSignal): Promise<Result>;
+  /** One statement outside of any transaction, for those that refuse to run in one (CREATE INDEX CONCURRENTLY). */
+  alone(text: string, settings?: Settings, signal?: AbortSignal): Promise<RawResult>;
 }
 
 export interface SystemDoor extends Omit<SystemTx, typeof power | 'run'> {
+  /** As at the users' door: one statement in its own transaction, prepared, in one round trip. */
+  text(statement: Statement): Promise<TextRow[]>;
   /** As at the users' door. */
   tx<Result>(work: (tx: SystemTx) => Promise<Result>, signal?: AbortSignal): Promise<Result>;
+  /** As at the users' door. */
+  alone(text: string, settings?: Settings, signal?: AbortSignal): Promise<RawResult>;
 }
 
 /** The two doors to PostgreSQL: one with the rights of the caller, one with those of the platform. */
@@ -90,22 +96,23 @@ export function createDb({ authenticator, system, onError }: DbOptions): Db {
   const usersLogin = { pool: users, config: authenticator };
   const ownersLogin = { pool: owners, config: system };
 
-  const once = async (statements: readonly Statement[]) => {
-    const client = await users.connect();
+  const once = async (pool: Pool, statements: readonly Statement[]) => {
+    const client = await pool.connect();
     return submit(client, statements, epoch, (broken) => client.release(broken));
+  };
+  /** Rows of the last statement. A prepared statement that is out of date has done nothing, and is sent again. */
+  const lastOf = async (pool: Pool, statements: readonly Statement[]) => {
+    try {
+      return (await once(pool, statements))[statements.length - 1] ?? [];
+    } catch (error) {
+      if (!isStaleStatement(error)) throw error;
+      return (await once(pool, statements))[statements.length - 1] ?? [];
+    }
   };
 
   return {
     as: (claims) => ({
-      async text(statement, settings) {
-        const statements = [prologue(claims, settings), statement];
-        try {
-          return (await once(statements))[1] ?? [];
-        } catch (error) {
-          if (!isStaleStatement(error)) throw error;
-          return (await once(statements))[1] ?? [];
-        }
-      },
+      text: (statement, settings) => lastOf(users, [prologue(claims, settings), statement]),
       tx: (work, settings, signal) =>
         inTransaction(
           usersLogin,
@@ -113,9 +120,12 @@ export function createDb({ authenticator, system, onError }: DbOptions): Db {
           (client) => submit(client, [BEGIN, prologue(claims, settings)], epoch, () => {}),
           signal,
         ),
+      alone: (text, settings, signal) =>
+        runAlone(usersLogin, text, setSession({ ...identity(claims), ...settings }), signal),
     }),
     system: {
       ...statementsOf(owners),
+      text: (statement) => lastOf(owners, [statement]),
       tx: (work, signal) =>
         inTransaction(
           ownersLogin,
@@ -123,6 +133,7 @@ export function createDb({ authenticator, system, onError }: DbOptions): Db {
           (client) => client.query('begin'),
           signal,
         ),
+      alone: (text, settings = {}, signal) => runAlone(ownersLogin, text, setSession(settings), signal),
     },
     forgetStatements() {
       epoch++;
@@ -154,6 +165,17 @@ function prologue(claims: Claims, settings: Settings = {}): Statement {
     text += `, set_config($${values.push(name)}, $${values.push(value)}, true)`;
   }
   return { text, values };
+}
+
+const identity = (claims: Claims): Settings => ({ role: claims.role, 'request.jwt.claims': toClaimsText(claims) });
+
+/** The same until the session ends. */
+function setSession(settings: Settings): Statement {
+  const values: string[] = [];
+  const calls = Object.entries(settings).map(
+    ([name, value]) => `set_config($${values.push(name)}, $${values.push(value)}, false)`,
+  );
+  return { text: `select ${calls.join(', ')}`, values };
 }
 
 function submit(
@@ -249,6 +271,26 @@ async function inTransaction<Result>(
   } finally {
     signal?.removeEventListener('abort', cancel);
     client.release(broken || dirty);
+  }
+}
+
+/** Runs a statement outside of a transaction, on a connection that nobody uses after it. */
+async function runAlone(
+  { pool, config }: Login,
+  text: string,
+  session: Statement,
+  signal?: AbortSignal,
+): Promise<RawResult> {
+  signal?.throwIfAborted();
+  const client = await pool.connect();
+  const cancel = () => void cancelBackend(config, client);
+  signal?.addEventListener('abort', cancel, { once: true });
+  try {
+    await client.query(session.text, [...session.values]);
+    return await runRaw(client, text);
+  } finally {
+    signal?.removeEventListener('abort', cancel);
+    client.release(true);
   }
 }
 

@@ -6,19 +6,18 @@ import type { Db } from '#platform/db/db.ts';
 import { clientLeft } from '#platform/http/leaving.ts';
 import type { SchemaDoor } from '../changes.ts';
 import { type RawSqlOutcome, runRawSql, runUnrestrictedSql, toReply } from '../raw-sql.ts';
-import { withDeadline } from '../sql/deadline.ts';
 
 const AUDITED_CHARACTERS = 300;
 
 export const rawSqlRoutes: FastifyPluginAsyncZod<{ door: SchemaDoor }> = async (app, { door }) => {
   app.post('/api/database/advance/rawsql', { schema: { body: RawSqlSchema } }, async (request, reply) => {
-    const outcome = await withDeadline(clientLeft(reply), (signal) => runRawSql(door, request.body, signal));
+    const outcome = await runRawSql(door, request.body, clientLeft(reply));
     await record(door.db, request, request.body.readOnly ? 'project_reader' : 'project_admin', outcome);
     return send(reply, outcome, request.body);
   });
 
   app.post('/api/database/advance/rawsql/unrestricted', { schema: { body: RawSqlSchema } }, async (request, reply) => {
-    const outcome = await withDeadline(clientLeft(reply), (signal) => runUnrestrictedSql(door, request.body, signal));
+    const outcome = await runUnrestrictedSql(door, request.body, clientLeft(reply));
     await record(door.db, request, 'root', outcome);
     return send(reply, outcome, request.body);
   });

@@ -7,6 +7,7 @@ const DEADLINE_MS = 30_000;
 export async function withDeadline<Result>(
   left: AbortSignal,
   work: (signal: AbortSignal) => Promise<Result>,
+  deadlineMs = DEADLINE_MS,
 ): Promise<Result> {
   const ending = new AbortController();
   const leave = () => ending.abort(left.reason);
@@ -16,17 +17,18 @@ export async function withDeadline<Result>(
   const timer = setTimeout(() => {
     isLate = true;
     ending.abort();
-  }, DEADLINE_MS);
+  }, deadlineMs);
   try {
     return await work(ending.signal);
   } catch (error) {
     if (!isLate) throw error;
     throw new AppError(
       'DATABASE_VALIDATION_ERROR',
-      `The SQL took longer than ${DEADLINE_MS / 1000} seconds and was undone`,
+      `The SQL took longer than ${deadlineMs / 1000} seconds and was ended`,
       {
         cause: error,
-        nextActions: 'Do it in smaller steps, or look for a missing index with explain.',
+        nextActions:
+          'Do it in smaller steps, look for a missing index with explain, or build an index CONCURRENTLY by itself.',
       },
     );
   } finally {

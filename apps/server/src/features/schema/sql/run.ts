@@ -87,7 +87,7 @@ const USUAL_ADVICE =
 const MAX_QUOTED = 500;
 
 /** Tells where in the whole text a statement failed, and what to do. */
-function withPosition(
+export function withPosition(
   error: unknown,
   sql: string,
   statement: ParsedStatement,
