@@ -168,7 +168,13 @@ const TABLE: (Row & { what: string })[] = [
     what: 'a list takes the place of all defaults',
     list: ['https://app.example.com/*'],
     api: OWN,
-    refused: ['http://localhost:3000/', `${OWN}/auth/done`],
+    allowed: [`${OWN}/auth/verify?redirect_to=x`],
+    refused: [
+      'http://localhost:3000/',
+      `${OWN}/functions/mine`,
+      `${OWN}/auth`,
+      'https://api.example.com.evil.example/auth/x',
+    ],
   },
 ];
 

@@ -30,7 +30,8 @@ const HARMFUL = new Set([
  *
  * With an empty list, everything is allowed while this server is reached at an address of the developer's own
  * machine or network. Once it has a public one, only its own origin and the developer's machine are: a link that
- * hands somebody's reset token to any site that asked for it would be an open door.
+ * hands somebody's reset token to any site that asked for it would be an open door. The pages of this server itself
+ * (`/auth/*`) are always allowed.
  * @param field how the client called it, for the message
  * @returns the address to store and to redirect to
  * @throws AppError INVALID_INPUT with the address, the list, and the command that adds it
@@ -97,6 +98,8 @@ function splitAuthority(authority: string): { host: string; port: string | undef
 }
 
 function isAllowed(url: URL, { allowed, apiBaseUrl }: RedirectPolicy): boolean {
+  // Our own pages, which check in turn where they lead to.
+  if (url.href.startsWith(`${apiBaseUrl}/auth/`)) return true;
   const own = new URL(apiBaseUrl);
   // The pages of this server itself, which check in their turn where they lead to.
   if (url.origin === own.origin && url.pathname.startsWith(`${own.pathname.replace(/\/$/, '')}/auth/`)) return true;
