@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify';
 import { auth, createFrontDoor, readAuthConfig } from '#features/auth/index.ts';
+import { authPages } from '#features/auth-pages/index.ts';
 import { email } from '#features/email/index.ts';
 import { health } from '#features/health/index.ts';
 import { metadata } from '#features/metadata/index.ts';
@@ -63,6 +64,7 @@ async function registerFeatures(
   await app.register(email, { platform, allowPrivateNetwork, log });
   const door = createFrontDoor(platform, apiBaseUrl);
   await app.register(oauthServer, { platform, door, apiBaseUrl });
+  await app.register(authPages, { platform, door, apiBaseUrl });
   await app.register(records, { db, schema: cache, requireUser: platform.guards.requireUser });
   await app.register(schema, { platform, reloadSchema: () => cache.reload() });
   await app.register(migrations, { platform, reloadSchema: () => cache.reload() });

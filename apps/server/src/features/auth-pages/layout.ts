@@ -77,6 +77,11 @@ export function hidden(values: Readonly<Record<string, string | undefined>>): Ht
     .map(([name, value]) => html`<input type="hidden" name="${name}" value="${value}">`)}`;
 }
 
+/** How a policy names the place of an address. Browsers know no origin for schemes of apps: there, it is the scheme. */
+export function formTargetOf({ protocol, origin }: URL): string {
+  return /^https?:$/.test(protocol) ? origin : protocol;
+}
+
 function policyOf(style: string, logoUrl: string | null, formTargets: readonly string[]): string {
   const hash = createHash('sha256').update(style).digest('base64');
   return [
@@ -146,6 +151,8 @@ a { color: inherit; text-underline-offset: 3px }
 .or { display: flex; align-items: center; gap: .75rem; margin: 1.5rem 0 1rem; color: var(--soft); font-size: .875rem }
 .or::before, .or::after { content: ""; flex: 1; border-top: 1px solid var(--line) }
 .stack { display: grid; gap: .6rem }
+form + form.plain, .first { margin-top: 1.5rem }
+.hint { margin: -.6rem 0 0; color: var(--soft); font-size: .85rem }
 .aside { margin-top: 1.5rem; font-size: .925rem; text-align: center }
 ul.scopes { margin: 1.25rem 0 0; padding: 0; list-style: none; border: 1px solid var(--line); border-radius: 12px }
 ul.scopes li { padding: .7rem .9rem }
@@ -153,6 +160,6 @@ ul.scopes li + li { border-top: 1px solid var(--line) }
 ul.scopes strong { display: block; font-weight: 600; font-size: .95rem }
 ul.scopes span { color: var(--soft); font-size: .875rem }
 footer { display: flex; gap: 1.25rem; margin-top: 1.25rem; font-size: .875rem }
-@media (max-width: 30rem) { body { place-content: start center; padding: 0 } main { border: 0; border-radius: 0;
-  box-shadow: none; min-height: 100vh; min-height: 100dvh; padding: 2.5rem 1.5rem } footer { padding: 1rem 1.5rem } }
+@media (max-width: 30rem) { body { place-content: start center; padding: 1.5rem 0; background: var(--card) }
+  main { border: 0; border-radius: 0; box-shadow: none; padding: 1rem 1.5rem } .plain:hover { background: none } }
 `;

@@ -9,6 +9,7 @@ import { createCustomClaims } from './custom-claims.ts';
 import { createEmailCodes, wrongCode } from './email-codes.ts';
 import { issueExchangeCode } from './exchange-codes.ts';
 import { exchangeResetCode, resetPassword, sendReset } from './password-reset.ts';
+import { checkPasswordRules } from './passwords.ts';
 import { checkRedirect, withParameters } from './redirects.ts';
 import { createRefreshTokens } from './refresh-tokens.ts';
 import { checkAnswer } from './second-factor.ts';
@@ -34,11 +35,12 @@ export interface FrontDoor {
   /** @throws AppError AUTH_SECOND_FACTOR_REQUIRED, whose challenge goes to `answer` */
   signIn(given: { email: string; password: string }): Promise<Proved>;
   answer(given: { challenge: string; code: string }): Promise<Proved>;
-  signUp(given: SignUp): Promise<{ mustVerify: true } | { mustVerify: false; proved: Proved }>;
-  sendVerification(email: string): Promise<void>;
+  /** @param page where the link of the mail leads back to, here and in the next two: a path of this server */
+  signUp(given: SignUp, page: string): Promise<{ mustVerify: true } | { mustVerify: false; proved: Proved }>;
+  sendVerification(email: string, page: string): Promise<void>;
   /** Verifies the address with the code of a mail. */
   verify(given: { email: string; otp: string }): Promise<Proved>;
-  sendReset(email: string): Promise<void>;
+  sendReset(email: string, page: string): Promise<void>;
   /** Sets a new password for the code of a mail. @param attemptsBy whose wrong ones are counted together */
   resetByCode(given: { email: string; code: string; newPassword: string }): Promise<void>;
   resetByToken(given: { token: string; newPassword: string }, attemptsBy: string): Promise<void>;
@@ -82,13 +84,13 @@ export function createFrontDoor(
     signIn: async (given) => enter(await checkPassword(auth, given), 'aal1'),
     answer: async (given) => enter(await checkAnswer(auth, given), 'aal2'),
 
-    async signUp(given) {
+    async signUp(given, page) {
       const { user, mustVerify } = await signUp(db, given, { isAdmin: false });
       if (!mustVerify) return { mustVerify, proved: await enter(user, 'aal1') };
-      await db.system.tx((tx) => sendFirstVerification(auth, tx, user, undefined));
+      await db.system.tx((tx) => sendFirstVerification(auth, tx, user, new URL(apiBaseUrl + page)));
       return { mustVerify };
     },
-    sendVerification: (email) => sendVerification(auth, { email }),
+    sendVerification: (email, page) => sendVerification(auth, { email, redirectTo: apiBaseUrl + page }),
     async verify({ email, otp }) {
       const user = await throttle.attempt(attemptsOn(email), () =>
         db.as(USER_WRITER).tx(async (tx) => {
@@ -100,8 +102,10 @@ export function createFrontDoor(
       return enter(user, 'aal1');
     },
 
-    sendReset: (email) => sendReset(auth, { email }),
+    sendReset: (email, page) => sendReset(auth, { email, redirectTo: apiBaseUrl + page }),
     async resetByCode({ email, code, newPassword }) {
+      // First: the code is spent by the exchange.
+      checkPasswordRules(await readConfig(db.system), newPassword);
       const { token } = await exchangeResetCode(auth, { email, code });
       await resetPassword(auth, { newPassword, otp: token }, undefined);
     },

@@ -3,7 +3,7 @@ import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import type { InteractionResults, Provider } from 'oidc-provider';
 import { z } from 'zod';
 import type { FrontDoor, Proved } from '#features/auth/index.ts';
-import { acceptForms, type FormGuard, type Page, sendPage } from '#features/auth-pages/index.ts';
+import { acceptForms, type FormGuard, formTargetOf, type Page, sendPage } from '#features/auth-pages/index.ts';
 import type { Db } from '#platform/db/db.ts';
 import { AppError, toAppError } from '#platform/errors.ts';
 import { consentPage, errorPage, loginPage, secondFactorPage } from '../pages.ts';
@@ -144,8 +144,7 @@ async function stepOf({ provider }: InteractionOptions, { params }: Details) {
     clientName: client?.clientName ?? 'A program',
     homepage: client?.clientUri,
     returnsTo: target.host || target.protocol,
-    // Browsers know no origin for schemes of apps; there, the scheme itself is named.
-    formTargets: [/^https?:$/.test(target.protocol) ? target.origin : target.protocol],
+    formTargets: [formTargetOf(target)],
   };
 }
 

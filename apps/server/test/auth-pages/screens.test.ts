@@ -1,0 +1,98 @@
+import { existsSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import * as oauth from 'openid-client';
+import { type Browser, chromium } from 'playwright-core';
+import { expect, onTestFinished, test } from 'vitest';
+import { ALICE, CALLBACK, discover, registerClient, startProvider } from '../oauth-server/flow.ts';
+
+const CHROMIUM = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(existsSync);
+/** Where the pictures go, for whoever wants to look at them. */
+const PICTURES = process.env.TEST_PICTURES;
+const CHALLENGE = 'A'.repeat(43);
+
+async function openBrowser(): Promise<Browser> {
+  const browser = await chromium.launch({ executablePath: CHROMIUM ?? '', args: ['--no-sandbox'] });
+  onTestFinished(() => browser.close());
+  return browser;
+}
+
+const SIZES = [
+  { size: 'phone', viewport: { width: 390, height: 844 } },
+  { size: 'desktop', viewport: { width: 1280, height: 800 } },
+] as const;
+
+test.skipIf(!CHROMIUM)(
+  'the pages work in a real browser without JavaScript, in all sizes and colours',
+  async () => {
+    const provider = await startProvider();
+    await provider.as('admin').put('/api/auth/pages', {
+      appName: 'Harbour',
+      accentColor: '#4f46e5',
+      termsUrl: 'https://example.com/terms',
+      privacyUrl: 'https://example.com/privacy',
+    });
+    await provider
+      .as('admin')
+      .post('/api/auth/oauth/configs', { provider: 'github', clientId: 'id', clientSecret: 'secret' });
+    const browser = await openBrowser();
+    const client = await registerClient(provider, { homepageUrl: 'https://notes.example' });
+    const config = await discover(provider, client);
+    for (const { size, viewport } of SIZES) {
+      for (const colorScheme of ['light', 'dark'] as const) {
+        const page = await browser.newPage({ viewport, colorScheme, javaScriptEnabled: false });
+        const problems: string[] = [];
+        page.on('console', (message) => problems.push(message.text()));
+        const picture = async (name: string) => {
+          // Nothing sticks out at the side.
+          const box = await page.locator('main').boundingBox();
+          expect((box?.x ?? -1) >= 0 && (box?.x ?? 0) + (box?.width ?? 0) <= viewport.width, `${name} ${size}`).toBe(
+            true,
+          );
+          if (!PICTURES) return;
+          await mkdir(PICTURES, { recursive: true });
+          await page.screenshot({ path: `${PICTURES}/${name}-${size}-${colorScheme}.png` });
+        };
+        // The app, where the browser ends up.
+        await page.route(`${CALLBACK}*`, (route) => route.fulfill({ body: 'back in the app' }));
+        const flow = `?redirect_to=${encodeURIComponent(CALLBACK)}&code_challenge=${CHALLENGE}`;
+        for (const name of ['sign-in', 'sign-up', 'reset', 'verify']) {
+          await page.goto(`${provider.url}/auth/${name}${flow}&email=alice@example.com`);
+          await picture(name);
+        }
+        await page.goto(`${provider.url}/auth/reset${flow}`);
+        await page.fill('[name=email]', 'alice@example.com');
+        await page.click('text=Send a mail');
+        await picture('reset-code');
+
+        await page.goto(`${provider.url}/auth/sign-in${flow}`);
+        await page.fill('[name=email]', ALICE.email);
+        await page.fill('[name=password]', 'wrong');
+        await page.click('button >> text=Sign in');
+        await picture('sign-in-wrong');
+        await page.fill('[name=password]', ALICE.password);
+        await page.click('button >> text=Sign in');
+        await page.waitForURL(`${CALLBACK}?insforge_code=*`);
+
+        const request = oauth.buildAuthorizationUrl(config, {
+          redirect_uri: CALLBACK,
+          scope: 'openid profile email',
+          code_challenge: CHALLENGE,
+          code_challenge_method: 'S256',
+        });
+        await provider.sql('delete from auth.oauth_records');
+        await page.goto(request.href);
+        await picture('oauth-login');
+        await page.fill('[name=email]', ALICE.email);
+        await page.fill('[name=password]', ALICE.password);
+        await page.click('button >> text=Sign in');
+        await page.waitForSelector('text=Let Notes in?');
+        await picture('oauth-consent');
+        await page.click('text="Allow"');
+        await page.waitForURL(`${CALLBACK}?code=*`);
+        expect(problems.filter((text) => text.includes('Content Security Policy'))).toEqual([]);
+        await page.close();
+      }
+    }
+  },
+  120_000,
+);
