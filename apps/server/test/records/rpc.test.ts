@@ -286,3 +286,33 @@ test('functions decide the status, the headers and the errors of an answer', asy
     user: 'authenticated',
   });
 });
+
+test('policies, defaults and views get to know the request too', async () => {
+  const { as } = await startApi(`
+    create table tenants (id int primary key, tenant text default current_setting('request.headers', true)::json->>'x-tenant');
+    create policy same on tenants using (tenant = current_setting('request.headers', true)::json->>'x-tenant') with check (true);`);
+  expect((await as('alice').post('tenants', { id: 1 }, { 'x-tenant': 'a' })).status).toBe(201);
+  expect((await as('alice').get('tenants', { 'x-tenant': 'a' })).body).toEqual([{ id: 1, tenant: 'a' }]);
+  expect((await as('alice').get('tenants', { 'x-tenant': 'b' })).body).toEqual([]);
+});
+
+test('max-affected limits what a function may return', async () => {
+  const { as, sql } = await startApi(`${FUNCTIONS}
+    create function clear_notes() returns setof notes language sql as $$ delete from notes returning * $$; ${OPEN}`);
+  const strict = { prefer: 'handling=strict, max-affected=2' };
+  const refused = await as('alice').post('rpc/clear_notes', {}, strict);
+  expect([refused.status, refused.body.code, refused.body.details]).toEqual([
+    400,
+    'PGRST124',
+    'The query affects 3 rows',
+  ]);
+  expect(await sql('select from notes')).toHaveLength(3);
+  expect((await as('alice').post('rpc/add_them', { a: 1, b: 2 }, strict)).body.code).toBe('PGRST128');
+  expect((await as('alice').post('rpc/clear_notes?id=gt.1', {}, strict)).status).toBe(200);
+});
+
+test('an error is told in a header where there is no body', async () => {
+  const { as } = await startApi(FUNCTIONS);
+  const reply = await as('alice').head('notes?nothing=eq.1');
+  expect([reply.status, reply.text, reply.headers['proxy-status']]).toEqual([400, '', 'PostgREST; error=42703']);
+});

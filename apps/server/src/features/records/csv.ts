@@ -13,7 +13,7 @@ export function parseCsv(text: string): Record<string, string | null>[] {
   });
 }
 
-const FIELD = /"((?:[^"]|"")*)"|([^,\r\n]*)/y;
+const FIELD = /"((?:[^"]|"")*)"|((?!")[^,\r\n]*)/y;
 const END = /,|\r?\n|\r|$/y;
 
 function splitLines(text: string): (string | null)[][] {

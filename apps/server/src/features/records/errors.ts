@@ -38,6 +38,7 @@ const STATUS = {
   PGRST124: 400,
   PGRST125: 404,
   PGRST127: 400,
+  PGRST128: 400,
   PGRST200: 400,
   PGRST201: 300,
   PGRST202: 404,
@@ -128,7 +129,12 @@ export function toErrorAnswer(error: unknown, isAnonymous: boolean): ErrorAnswer
 }
 
 function answer(status: number, { code, details, hint, message }: RecordsError): ErrorAnswer {
-  return { status, headers: {}, body: { code, details, hint, message } };
+  return { status, headers: proxyStatus(code), body: { code, details, hint, message } };
+}
+
+/** Tells the code of an error where there is no body, as in the answer to HEAD (RFC 9209). */
+function proxyStatus(code: string): Record<string, string> {
+  return { 'proxy-status': `PostgREST; error=${code}` };
 }
 
 function fromDatabase(error: DatabaseError, isAnonymous: boolean): ErrorAnswer {
@@ -138,7 +144,7 @@ function fromDatabase(error: DatabaseError, isAnonymous: boolean): ErrorAnswer {
     : statusOfSqlstate(error.code, isAnonymous);
   return {
     status,
-    headers: {},
+    headers: proxyStatus(error.code),
     body: { code: error.code, details: error.detail ?? null, hint: error.hint ?? null, message: error.message },
   };
 }

@@ -36,7 +36,7 @@ const FUNCTION_METHODS = new Set(['GET', 'HEAD', 'POST']);
 const DEFAULT_SCHEMA = 'public';
 
 /** Types to which an empty string is a value like any other. */
-const EMPTY_TEXT_TYPES = new Set(['text', 'varchar', 'bpchar', 'char', 'citext', 'name']);
+const EMPTY_TEXT_TYPES = new Set(['text', 'varchar', 'bpchar', 'citext']);
 
 /** Parses a request. The schema is asked only for what decides the meaning of words. */
 export function parseRequest(request: HttpRequest, schema: Schema, maxRows: number | undefined): Intent {

@@ -86,6 +86,12 @@ function planFunction(context: PlanContext, intent: Intent, options: PlanOptions
   const node = planResource(context, columns, source, { filters: true, page: true });
   const timeout = routine.settings.statement_timeout;
   const limit = limitOfAffected(intent);
+  if (limit && !routine.isSet) {
+    throw new RecordsError(
+      'PGRST128',
+      'Function must return SETOF or TABLE when max-affected preference is used with handling=strict',
+    );
+  }
   return {
     ...common(context, intent, node, options),
     isSingle: !routine.isSet,

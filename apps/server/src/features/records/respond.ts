@@ -36,6 +36,7 @@ const APPLICABLE: Readonly<Record<Intent['action'], readonly (PreferenceName | '
 
 export function respond(intent: Intent, plan: RequestPlan, execution: Execution, context: AnswerContext): Answer {
   const headers: Answer['headers'] = {};
+  if (intent.schema !== DEFAULT_SCHEMA) headers['content-profile'] = intent.schema;
   const applied = preferenceApplied(intent, context);
   if (applied !== '') headers['preference-applied'] = applied;
   if (plan.format.plan) {
@@ -60,6 +61,7 @@ function preferenceApplied({ action, preferences }: Intent, { timezone }: Answer
   return choices === '' ? `timezone=${timezone}` : `${choices}, timezone=${timezone}`;
 }
 
+const DEFAULT_SCHEMA = 'public';
 const NO_PREFERENCES = parsePrefer('').text;
 
 type Responder = (intent: Intent, plan: RequestPlan, execution: Execution, context: AnswerContext) => Answer;

@@ -1,7 +1,7 @@
 /** A small schema as a value, for tests of pure code. */
 import type { Schema } from './schema.ts';
 import { buildSchema } from './schema-build.ts';
-import type { ColumnRow, TypeRow } from './schema-queries.ts';
+import type { ColumnRow, ConstraintRow, TypeRow } from './schema-queries.ts';
 
 const PUBLIC = 'public';
 
@@ -37,26 +37,10 @@ const TABLES = {
 /** Films with a director, and actors through roles; a function `search(term)` and a field `full_name`. */
 export function testSchema(): Schema {
   const tables = Object.entries(TABLES);
-  const key = (name: string, relation: number, target: number, columns: number[]) => ({
-    name,
-    kind: 'f',
-    relation,
-    target,
-    columns,
-    target_columns: [1],
-  });
   return buildSchema(
     {
       schemas: [{ oid: 2200, name: PUBLIC, comment: null }],
-      types: [
-        ...TYPES,
-        ...tables.map(([name, { oid }]) => ({
-          ...type(oid + 100, name, name, 'C'),
-          schema: PUBLIC,
-          kind: 'c',
-          relation: oid,
-        })),
-      ],
+      types: [...TYPES, ...tables.map(([name, { oid }]) => rowType(name, oid))],
       relations: tables.map(([name, { oid }]) => ({
         oid,
         schema: PUBLIC,
@@ -66,34 +50,12 @@ export function testSchema(): Schema {
         events: 28,
         comment: null,
       })),
-      columns: tables.flatMap(([, { oid, columns }]) =>
-        Object.entries(columns).map(
-          ([name, typeOid], position): ColumnRow => ({
-            relation: oid,
-            number: position + 1,
-            name,
-            type: TYPES.find((row) => row.oid === typeOid)?.name ?? 'text',
-            type_oid: typeOid,
-            not_null: name === 'id',
-            default: null,
-            generated: false,
-            max_length: null,
-            comment: null,
-          }),
-        ),
-      ),
+      columns: tables.flatMap(([, { oid, columns }]) => columnsOf(oid, columns)),
       constraints: [
-        ...tables.map(([name, { oid, key: columns }]) => ({
-          name: `${name}_pkey`,
-          kind: 'p',
-          relation: oid,
-          target: 0,
-          columns: [...columns],
-          target_columns: null,
-        })),
-        key('films_director', 1, 2, [2]),
-        key('roles_film', 4, 1, [1]),
-        key('roles_actor', 4, 3, [2]),
+        ...tables.map(([name, { oid, key }]) => constraint(`${name}_pkey`, 'p', oid, 0, [...key])),
+        constraint('films_director', 'f', 1, 2, [2]),
+        constraint('roles_film', 'f', 4, 1, [1]),
+        constraint('roles_actor', 'f', 4, 3, [2]),
       ],
       views: [],
       routines: [
@@ -107,6 +69,29 @@ export function testSchema(): Schema {
     },
     'test',
   );
+}
+
+function rowType(name: string, oid: number): TypeRow {
+  return { ...type(oid + 100, name, name, 'C'), schema: PUBLIC, kind: 'c', relation: oid };
+}
+
+function columnsOf(relation: number, columns: Readonly<Record<string, number>>): ColumnRow[] {
+  return Object.entries(columns).map(([name, typeOid], position) => ({
+    relation,
+    number: position + 1,
+    name,
+    type: TYPES.find(({ oid }) => oid === typeOid)?.name ?? 'text',
+    type_oid: typeOid,
+    not_null: name === 'id',
+    default: null,
+    generated: false,
+    max_length: null,
+    comment: null,
+  }));
+}
+
+function constraint(name: string, kind: string, relation: number, target: number, columns: number[]): ConstraintRow {
+  return { name, kind, relation, target, columns, target_columns: kind === 'f' ? [1] : null };
 }
 
 const ROUTINE = {

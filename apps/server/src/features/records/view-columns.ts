@@ -24,7 +24,8 @@ export function viewOrigins(definition: string): Map<number, Origin> {
       if (!inTargets) continue;
       // The list is at depth 3, its entries at 4: ( { :targetList ( { … } ) } )
       if (depth === 3) {
-        if (entry.relation > 0 && entry.column > 0) origins.set(entry.number, { ...entry });
+        if (entry.relation > 0 && entry.column > 0)
+          origins.set(entry.number, { relation: entry.relation, column: entry.column });
         entry = { number: 0, relation: 0, column: 0 };
       } else if (depth === 2) return origins;
     } else if (field === 'targetList') inTargets ||= depth === 2;
