@@ -22,7 +22,7 @@ interface AuthPagesOptions {
 export const authPages: FastifyPluginAsync<AuthPagesOptions> = async (app, { platform, door, apiBaseUrl }) => {
   const { db, guards, jwtSecret } = platform;
   const formGuard = createFormGuard(jwtSecret, apiBaseUrl.startsWith('https:'));
-  await app.register(pageRoutes, { db, door, formGuard, apiBaseUrl });
+  await app.register(pageRoutes, { db, door, formGuard });
   await app.register(async (admins) => {
     admins.addHook('onRequest', guards.requireAdmin);
     await admins.register(pageSettingsRoutes, { db });
