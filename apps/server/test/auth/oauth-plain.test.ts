@@ -120,7 +120,7 @@ const PROFILES = [
   },
   {
     provider: 'facebook',
-    path: '/v21.0/me',
+    path: '/v25.0/me',
     json: { id: '10', name: 'Fay', email: 'f@example.com', picture: { data: { url: 'https://fb.example/f.jpg' } } },
     id: '10',
     user: { email: 'f@example.com', emailVerified: false },

@@ -70,7 +70,7 @@ export async function startScriptedOpenId(): Promise<ScriptedOpenId> {
     const { pathname, searchParams } = new URL(request.url ?? '', issuer);
     const send = (status: number, json: unknown) =>
       response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(json));
-    if (pathname === '/authorize') {
+    if (pathname.endsWith('/authorize')) {
       const answer = authorize(searchParams);
       const back = searchParams.get('redirect_uri') ?? '';
       if (searchParams.get('response_mode') !== 'form_post') {
@@ -81,11 +81,11 @@ export async function startScriptedOpenId(): Promise<ScriptedOpenId> {
       );
       return response.end(`<form method="post" action="${back}">${fields.join('')}</form>`);
     }
-    if (pathname === '/token') {
+    if (pathname.endsWith('/token')) {
       const { status, json } = await token(new URLSearchParams(await readAll(request)));
       return send(status, json);
     }
-    if (pathname === '/keys') return send(200, { keys });
+    if (pathname.endsWith('/keys')) return send(200, { keys });
     return send(200, {
       issuer,
       authorization_endpoint: `${issuer}/authorize`,

@@ -36,8 +36,8 @@ export interface OAuthClient {
    * @throws also the errors of openid-client; `reasonOf` tells what may be said about them
    */
   identify(provider: Provider, parameters: URLSearchParams, bindings: Bindings): Promise<Identity>;
-  /** Where the keys are that an OpenID Connect provider signs with, and what it calls itself. */
-  keysOf(provider: Provider): Promise<{ issuer: string; jwksUri: URL }>;
+  /** Where the keys are that an OpenID Connect provider signs with, and what its tokens may call it. */
+  keysOf(provider: Provider): Promise<{ issuers: string[]; jwksUri: URL }>;
 }
 
 /** Discovery documents and keys change rarely, but they do. */
@@ -101,7 +101,8 @@ export function createOAuthClient(options: { fetch: OutgoingFetch; allowInsecure
 
     async keysOf(provider) {
       const { issuer, jwks_uri } = (await configurationOf(provider)).serverMetadata();
-      return { issuer, jwksUri: new URL(jwks_uri ?? '') };
+      const otherIssuers = ('issuer' in provider.row && provider.row.otherIssuers) || [];
+      return { issuers: [issuer, ...otherIssuers], jwksUri: new URL(jwks_uri ?? '') };
     },
   };
 }
@@ -125,24 +126,31 @@ async function configure(
     else library.ClientSecretPost(secret)(server, client, body, headers);
   };
 
+  const extensions = [
+    ...('issuer' in row ? [library.enableNonRepudiationChecks] : []),
+    ...(allowInsecure ? [library.allowInsecureRequests] : []),
+  ];
   let configuration: Configuration;
-  if ('issuer' in row) {
-    configuration = await library.discovery(discoveryAddress(row.issuer), clientId, secret, clientAuth, {
-      [library.customFetch]: fetch,
-      execute: [library.enableNonRepudiationChecks, ...(allowInsecure ? [library.allowInsecureRequests] : [])],
-    });
+  if ('issuer' in row && !row.endpoints) {
+    const options = { [library.customFetch]: fetch, execute: extensions };
+    configuration = await library.discovery(discoveryAddress(row.issuer), clientId, secret, clientAuth, options);
   } else {
-    const server = {
-      issuer: row.responseIssuer ?? new URL(row.authorizeUrl).origin,
-      authorization_endpoint: row.authorizeUrl,
-      token_endpoint: row.tokenUrl,
-    };
-    configuration = new library.Configuration(server, clientId, secret, clientAuth);
+    configuration = new library.Configuration(knownServer(row), clientId, secret, clientAuth);
     configuration[library.customFetch] = fetch;
-    if (allowInsecure) library.allowInsecureRequests(configuration);
+    for (const extend of extensions) extend(configuration);
   }
   configuration.timeout = TIMEOUT_SECONDS;
   return configuration;
+}
+
+/** What discovery would tell, where we know it. */
+function knownServer(row: ProviderRow): ServerMetadata {
+  if ('issuer' in row) return { issuer: row.issuer, ...row.endpoints };
+  return {
+    issuer: row.responseIssuer ?? new URL(row.authorizeUrl).origin,
+    authorization_endpoint: row.authorizeUrl,
+    token_endpoint: row.tokenUrl,
+  };
 }
 
 /**

@@ -17,9 +17,6 @@ export interface IdTokens {
 
 const CLOCK_TOLERANCE_SECONDS = 30;
 
-/** Google's tokens name their issuer with and without the scheme. https://developers.google.com/identity/sign-in/web/backend-auth */
-const issuersOf = (issuer: string) => [issuer, issuer.replace(/^https:\/\//, '')];
-
 export function createIdTokens(options: { client: OAuthClient; fetch: OutgoingFetch }): IdTokens {
   const keySets = new Map<string, JWTVerifyGetKey>();
   const keySetAt = (uri: URL) => {
@@ -32,14 +29,14 @@ export function createIdTokens(options: { client: OAuthClient; fetch: OutgoingFe
 
   return {
     async verify(provider, given, nativeClientIds) {
-      const { issuer, jwksUri } = await options.client.keysOf(provider);
+      const { issuers, jwksUri } = await options.client.keysOf(provider);
       const audience = [provider.clientId, ...nativeClientIds];
       let claims: JWTPayload;
       try {
         ({ payload: claims } = await jwtVerify(given.token, keySetAt(jwksUri), {
           // Both providers sign with RSA. What the token says of itself decides nothing.
           algorithms: ['RS256'],
-          issuer: issuersOf(issuer),
+          issuer: issuers,
           audience,
           requiredClaims: ['sub', 'exp', 'iat'],
           clockTolerance: CLOCK_TOLERANCE_SECONDS,

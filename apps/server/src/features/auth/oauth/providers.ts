@@ -34,8 +34,12 @@ export interface ProviderTraits {
 }
 
 /** Speaks OpenID Connect; its discovery document, under the issuer, tells the rest. */
-interface OpenIdProvider extends ProviderTraits {
+export interface OpenIdProvider extends ProviderTraits {
   issuer: string;
+  /** In place of a discovery document that cannot be relied upon. */
+  endpoints?: Readonly<Record<'authorization_endpoint' | 'token_endpoint' | 'jwks_uri', string>>;
+  /** What else its ID tokens may name as their issuer. */
+  otherIssuers?: readonly string[];
 }
 
 /** Speaks OAuth 2.0 only. */
@@ -120,7 +124,8 @@ function primaryEmail(emails: unknown): { email?: string; verified?: boolean } {
  * accounts here.
  */
 export const PROVIDERS: Readonly<Record<OAuthProvider, ProviderRow>> = {
-  google: { ...OPENID, issuer: 'https://accounts.google.com' },
+  // Native tokens may leave out the scheme: https://developers.google.com/identity/sign-in/web/backend-auth
+  google: { ...OPENID, issuer: 'https://accounts.google.com', otherIssuers: ['accounts.google.com'] },
   // Answers `invalid_client` when PKCE is used, and puts no nonce into its ID tokens.
   linkedin: {
     ...OPENID,
@@ -130,10 +135,17 @@ export const PROVIDERS: Readonly<Record<OAuthProvider, ProviderRow>> = {
     usesNonce: false,
   },
   gitlab: { ...OPENID, issuer: 'https://gitlab.com' },
-  // Hands out name and address only to a form that it posts across sites.
+  // Hands out name and address only to a form that it posts across sites. In June 2025 its discovery document named
+  // another issuer than its tokens, for a day: https://github.com/supabase/auth/issues/2051
   apple: {
     ...OPENID,
     issuer: 'https://appleid.apple.com',
+    endpoints: {
+      authorization_endpoint: 'https://appleid.apple.com/auth/authorize',
+      token_endpoint: 'https://appleid.apple.com/auth/token',
+      jwks_uri: 'https://appleid.apple.com/auth/keys',
+    },
+    otherIssuers: ['https://account.apple.com'],
     scopes: ['name', 'email'],
     authorize: { response_mode: 'form_post' },
     clientAuth: 'post',
@@ -172,9 +184,9 @@ export const PROVIDERS: Readonly<Record<OAuthProvider, ProviderRow>> = {
     }),
   },
   facebook: {
-    authorizeUrl: 'https://www.facebook.com/v21.0/dialog/oauth',
-    tokenUrl: 'https://graph.facebook.com/v21.0/oauth/access_token',
-    userinfoUrl: 'https://graph.facebook.com/v21.0/me?fields=id,email,name,first_name,last_name,picture.type(large)',
+    authorizeUrl: 'https://www.facebook.com/v25.0/dialog/oauth',
+    tokenUrl: 'https://graph.facebook.com/v25.0/oauth/access_token',
+    userinfoUrl: 'https://graph.facebook.com/v25.0/me?fields=id,email,name,first_name,last_name,picture.type(large)',
     scopes: ['email', 'public_profile'],
     kept: ['id', 'email', 'name', 'first_name', 'last_name', 'picture'],
     profile: (json) => ({
@@ -233,7 +245,21 @@ export const PROVIDERS: Readonly<Record<OAuthProvider, ProviderRow>> = {
 
 /** The row of a provider that runs on a host of one's own: GitHub Enterprise, a GitLab, one directory of Microsoft's. */
 export function atOwnHost(row: ProviderRow, base: string): ProviderRow {
-  if ('issuer' in row) return { ...row, issuer: base };
+  if ('issuer' in row) {
+    const { endpoints, otherIssuers, ...rest } = row;
+    const path = (url: string) => base + new URL(url).pathname;
+    return {
+      ...rest,
+      issuer: base,
+      ...(endpoints && {
+        endpoints: {
+          authorization_endpoint: path(endpoints.authorization_endpoint),
+          token_endpoint: path(endpoints.token_endpoint),
+          jwks_uri: path(endpoints.jwks_uri),
+        },
+      }),
+    };
+  }
   const moved = (name: 'authorizeUrl' | 'tokenUrl' | 'userinfoUrl' | 'moreUrl') => {
     const { pathname, search } = new URL(row[name] ?? '', row.authorizeUrl);
     return `${base}${row.ownHostPaths?.[name] ?? pathname}${search}`;
