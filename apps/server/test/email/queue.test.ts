@@ -163,6 +163,33 @@ test('what waits when mail is switched off lands in the mailbox', async () => {
   expect(await mailsTo(app, 'ada@example.net')).toMatchObject([{ subject: 'Hello' }]);
 });
 
+test('one recipient whose server takes its time does not hold up the others', async () => {
+  const { app, smtp } = await startSending({
+    onMessage: ({ to }) => (to[0] === 'slow@example.net' ? new Promise(() => {}) : undefined),
+  });
+  await send(app, 'slow@example.net');
+  while (smtp.connections() < 2) await app.sql('select 1');
+  await send(app, 'ada@example.net');
+  expect((await smtp.nth(1)).to).toEqual(['ada@example.net']);
+});
+
+test('a server that stops lets go of what it cannot send in time, and the next one sends it', async () => {
+  let isFirst = true;
+  const { app, smtp } = await startSending({
+    onMessage: () => {
+      if (!isFirst) return undefined;
+      isFirst = false;
+      return new Promise(() => {});
+    },
+  });
+  await send(app, 'ada@example.net');
+  while (isFirst) await app.sql('select 1');
+  await app.app.close();
+  await app.sql('update email.messages set next_attempt_at = now()');
+  await startApp(NEARBY, { beside: app });
+  expect((await smtp.nth(1)).to).toEqual(['ada@example.net']);
+});
+
 test('several servers on one database send each mail once', async () => {
   const { app, smtp } = await startSending();
   const others = await Promise.all([1, 2].map(() => startApp(NEARBY, { beside: app })));

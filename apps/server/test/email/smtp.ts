@@ -5,7 +5,7 @@ import { onTestFinished } from 'vitest';
 import type { TestApp } from '../harness.ts';
 
 /** A mail as it came in. */
-export interface Received {
+interface Received {
   from: string;
   /** Of the envelope: also those of blind copies. */
   to: string[];

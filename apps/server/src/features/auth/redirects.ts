@@ -38,7 +38,7 @@ const HARMFUL = new Set([
  */
 export function checkRedirect(field: string, written: string, policy: RedirectPolicy): URL {
   const parsed = parsePlain(written);
-  if (typeof parsed === 'string') throw new AppError('INVALID_INPUT', `${field}: ${parsed}`);
+  if (typeof parsed === 'string') throw new AppError('INVALID_INPUT', `${field}: ${parsed}`, { nextActions: PLAIN });
   if (isAllowed(parsed, policy)) return parsed;
   const { allowed, apiBaseUrl } = policy;
   const why =
@@ -48,6 +48,8 @@ export function checkRedirect(field: string, written: string, policy: RedirectPo
     nextActions: howToAllow(parsed, allowed, apiBaseUrl),
   });
 }
+
+const PLAIN = 'Write it as the app is opened, such as https://app.example.com/callback or myapp://callback.';
 
 /** The address with our parameters in its query. What it already has under these names goes. */
 export function withParameters(url: URL | string, parameters: Readonly<Record<string, string>>): string {
@@ -101,8 +103,6 @@ function isAllowed(url: URL, { allowed, apiBaseUrl }: RedirectPolicy): boolean {
   // Our own pages, which check in turn where they lead to.
   if (url.href.startsWith(`${apiBaseUrl}/auth/`)) return true;
   const own = new URL(apiBaseUrl);
-  // The pages of this server itself, which check in their turn where they lead to.
-  if (url.origin === own.origin && url.pathname.startsWith(`${own.pathname.replace(/\/$/, '')}/auth/`)) return true;
   if (allowed.length > 0) return allowed.some((pattern) => matches(pattern, url));
   const isWeb = WEB.has(url.protocol);
   return (isWeb && (url.origin === own.origin || isThisMachine(url.hostname))) || isDevelopment(own.hostname);

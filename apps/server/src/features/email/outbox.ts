@@ -8,7 +8,7 @@ import { insertMessage } from './queue.ts';
 import { renderTemplate } from './templates.ts';
 
 /** A mail that the platform writes itself. */
-export interface TemplateMail {
+interface TemplateMail {
   template: TemplateType;
   to: string;
   variables: Record<string, string>;

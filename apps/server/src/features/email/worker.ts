@@ -36,78 +36,77 @@ const CLOSE_PATIENCE_MS = 5_000;
 /** Sends what the queue holds. Any number of servers may do so at once. */
 export function createWorker(options: WorkerOptions): Worker {
   const { db, listener, log } = options;
-  const closing = new AbortController();
-  let running: Promise<void> | undefined;
-  let isWoken = false;
+  const outOfPatience = new AbortController();
+  const lanes = new Set<Promise<void>>();
+  let isClosing = false;
+  let isMissed = false;
   let timer: NodeJS.Timeout | undefined;
   let sweptAt = 0;
 
-  /** Sends until nothing is due. Whoever finds a message calls a helper, so that an idle server asks once. */
-  const sendAll = async (helpers: number): Promise<void> => {
-    let help: Promise<void> | undefined;
-    try {
-      while (!closing.signal.aborted) {
-        const message = await claimMessage(db.system);
-        if (!message) return;
-        if (helpers > 0) help ??= sendAll(helpers - 1);
-        // It may fail before anybody waits for it; whoever waits still hears of it.
-        help?.catch(() => {});
-        await deliver(options, message, closing.signal);
-      }
-    } finally {
-      await help;
+  /** Starts to look for messages, beside what is being sent: one slow mail server must not hold up the others. */
+  const wake = () => {
+    if (isClosing) return;
+    if (lanes.size === MESSAGES_AT_ONCE) {
+      isMissed = true;
+      return;
     }
+    const lane = work().finally(() => {
+      lanes.delete(lane);
+      if (!isMissed) return;
+      isMissed = false;
+      wake();
+    });
+    lanes.add(lane);
   };
-  const run = async () => {
+  const work = async () => {
     try {
-      while (isWoken && !closing.signal.aborted) {
-        isWoken = false;
-        await sendAll(MESSAGES_AT_ONCE - 1);
+      while (!isClosing) {
+        const message = await claimMessage(db.system);
+        if (!message) break;
+        // Where there is one, there may be more.
+        wake();
+        await deliver(options, message, outOfPatience.signal);
       }
-      if (Date.now() - sweptAt > MAX_IDLE_SECONDS * 1000) {
-        sweptAt = Date.now();
-        await sweepMessages(db.system);
-      }
-      sleep((await secondsToNext(db.system)) ?? MAX_IDLE_SECONDS);
+      if (!isClosing) await rest();
     } catch (error) {
       log.warn({ err: error }, 'email.queue_failed');
       sleep(AFTER_FAILURE_SECONDS);
     }
   };
+  const rest = async () => {
+    if (Date.now() - sweptAt > MAX_IDLE_SECONDS * 1000) {
+      sweptAt = Date.now();
+      await sweepMessages(db.system);
+    }
+    sleep((await secondsToNext(db.system)) ?? MAX_IDLE_SECONDS);
+  };
   const sleep = (seconds: number) => {
     clearTimeout(timer);
-    if (closing.signal.aborted) return;
+    if (isClosing) return;
     timer = setTimeout(wake, Math.max(0.1, Math.min(seconds, MAX_IDLE_SECONDS)) * 1000).unref();
-  };
-  const wake = () => {
-    isWoken = true;
-    running ??= run().finally(() => {
-      running = undefined;
-      if (isWoken && !closing.signal.aborted) wake();
-    });
   };
 
   listener.on(MAIL_CHANNEL, wake);
   return {
     wake,
     async close() {
+      isClosing = true;
       clearTimeout(timer);
-      isWoken = false;
       const patience = new AbortController();
       const timeout = delay(CLOSE_PATIENCE_MS, undefined, { signal: patience.signal }).catch(() => {});
-      await Promise.race([running, timeout]);
+      await Promise.race([Promise.all(lanes), timeout]);
       patience.abort();
-      closing.abort();
-      await running;
+      outOfPatience.abort();
+      await Promise.all(lanes);
     },
   };
 }
 
-async function deliver(options: WorkerOptions, message: ClaimedMessage, closing: AbortSignal): Promise<void> {
+async function deliver(options: WorkerOptions, message: ClaimedMessage, cutOff: AbortSignal): Promise<void> {
   const { db, log } = options;
   const sending = await readSending(db.system, options);
   if (!sending.server) return db.system.tx((tx) => captureMessage(tx, message));
-  const outcomes = await attempt(options, message, sending, closing);
+  const outcomes = await attempt(options, message, sending, cutOff);
   await db.system.tx((tx) => settleMessage(tx, message, outcomes));
   // Neither who nor what: both are personal.
   const { id: messageId, kind, attempts } = message;
@@ -121,7 +120,7 @@ async function attempt(
   { cipher }: WorkerOptions,
   message: ClaimedMessage,
   { server, sender }: Sending,
-  closing: AbortSignal,
+  cutOff: AbortSignal,
 ): Promise<SmtpOutcome[]> {
   const giveUp = (reason: string): SmtpOutcome[] =>
     message.recipients.map((recipient) => ({ recipient, status: 'failed', reason }));
@@ -132,7 +131,7 @@ async function attempt(
   } catch {
     return giveUp('it was encrypted with another key');
   }
-  const signal = AbortSignal.any([closing, AbortSignal.timeout(SMTP_PATIENCE_MS)]);
+  const signal = AbortSignal.any([cutOff, AbortSignal.timeout(SMTP_PATIENCE_MS)]);
   return sendBySmtp(server, toSmtp(message, payload, sender), signal);
 }
 
