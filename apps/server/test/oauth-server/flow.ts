@@ -12,10 +12,10 @@ export interface Provider extends TestApp {
 }
 
 /** A server that listens where its discovery document says it does. */
-export async function startProvider(): Promise<Provider> {
+export async function startProvider(environment: Record<string, string> = {}): Promise<Provider> {
   const port = await freePort();
   const url = `http://localhost:${port}`;
-  const app = await startApp({ API_BASE_URL: url });
+  const app = await startApp({ API_BASE_URL: url, ...environment });
   await app.app.listen({ host: 'localhost', port });
   expect((await app.as('anon').post('/api/auth/users', ALICE)).status).toBe(200);
   return { ...app, url };

@@ -6,9 +6,10 @@ import { pageRoutes } from './routes/pages.ts';
 import { pageSettingsRoutes } from './routes/settings.ts';
 
 export { acceptForms, createFormGuard, type FormGuard } from './forms.ts';
-export { html } from './html.ts';
+export { type Html, html } from './html.ts';
 export { formTargetOf, hidden, type Page, renderPage } from './layout.ts';
 export { readPageSettings } from './look.ts';
+export { providerButtons } from './pages.ts';
 export { sendPage } from './send.ts';
 export { codeForm, passwordForm } from './sign-in-forms.ts';
 

@@ -100,12 +100,16 @@ export function onward({ flow, homeUrl }: { flow: Flow; homeUrl: string | null }
   return homeUrl ? html`<p class="stack"></p><a class="button" href="${homeUrl}">Continue</a>` : undefined;
 }
 
-function providerButtons(flow: Flow, { oAuthProviders, customOAuthProviders }: PublicAuthConfig): Html | undefined {
+/** A button for each provider that is configured; none at all where there is none. */
+export function providerButtons(
+  flow: Flow,
+  { oAuthProviders, customOAuthProviders }: Pick<PublicAuthConfig, 'oAuthProviders' | 'customOAuthProviders'>,
+): Html | undefined {
   const providers = [...oAuthProviders, ...customOAuthProviders];
   if (providers.length === 0) return undefined;
   return html`<div class="stack first">${providers.map(
     (name) =>
-      html`<a class="button plain" href="${pageUrl(`with/${name}`, flow)}">Continue with ${PROVIDER_NAMES[name] ?? name}</a>`,
+      html`<a class="button plain" href="${pageUrl(`with/${name}`, flow, { email: flow.email })}">Continue with ${PROVIDER_NAMES[name] ?? name}</a>`,
   )}</div>
 <p class="or">or with email</p>`;
 }

@@ -7,7 +7,7 @@ import { admit } from './admission.ts';
 import { readConfig, readPublicConfig } from './config.ts';
 import { createCustomClaims } from './custom-claims.ts';
 import { createEmailCodes, wrongCode } from './email-codes.ts';
-import { issueExchangeCode } from './exchange-codes.ts';
+import { issueExchangeCode, redeemExchangeCode, spentCode } from './exchange-codes.ts';
 import { exchangeResetCode, resetPassword, sendReset } from './password-reset.ts';
 import { checkPasswordRules } from './passwords.ts';
 import { checkRedirect, withParameters } from './redirects.ts';
@@ -44,6 +44,8 @@ export interface FrontDoor {
   /** Sets a new password for the code of a mail. @param attemptsBy whose wrong ones are counted together */
   resetByCode(given: { email: string; code: string; newPassword: string }): Promise<void>;
   resetByToken(given: { token: string; newPassword: string }, attemptsBy: string): Promise<void>;
+  /** Whoever comes back from another provider with a code that was asked for by a page. @throws AppError AUTH_UNAUTHORIZED */
+  arrive(given: { code: string; codeVerifier: string }): Promise<Proved>;
   /** The user, unless they are gone or banned. */
   find(id: string): Promise<User | undefined>;
   /** What a token of this server says of a user, with the developer's own claims. */
@@ -111,6 +113,11 @@ export function createFrontDoor(
     },
     resetByToken: ({ token, newPassword }, attemptsBy) => resetPassword(auth, { newPassword, otp: token }, attemptsBy),
 
+    async arrive(given) {
+      const subject = await redeemExchangeCode(db.system, given);
+      if (!('userId' in subject)) throw spentCode();
+      return enter(await readUser(db.system, subject.userId), subject.aal);
+    },
     async find(id) {
       const user = await readUser(db.system, id).catch(() => undefined);
       return user?.ban ? undefined : user;

@@ -21,14 +21,14 @@ export const oauthServer: FastifyPluginAsync<OAuthServerOptions> = async (app, {
   const { db, cipher, tokens, guards, jwtSecret } = platform;
   let opening: Promise<Provider> | undefined;
   const provider = () => {
-    opening ??= openProvider({ platform, door, apiBaseUrl });
+    opening ??= openProvider({ platform, door, apiBaseUrl, log: app.log });
     return opening;
   };
   const formGuard = createFormGuard(jwtSecret, apiBaseUrl.startsWith('https:'));
   tokens.onClientToken((tokenId) => isTokenLive(db.system, tokenId));
 
   await app.register(protocolRoutes, { db, apiBaseUrl, tokens, provider });
-  await app.register(interactionRoutes, { db, door, provider, formGuard });
+  await app.register(interactionRoutes, { db, door, provider, formGuard, apiBaseUrl, jwtSecret });
   await app.register(profileRoutes, { db, tokens, door });
   await app.register(async (signedIn) => {
     signedIn.addHook('onRequest', guards.requireToken);

@@ -1,6 +1,7 @@
 import { OAUTH_SCOPES, type OAuthScope } from '@insforge/contract/oauth-server.ts';
 import {
   codeForm,
+  type Html,
   hidden,
   html,
   type Page,
@@ -20,14 +21,18 @@ interface Step {
   formTargets: readonly string[];
 }
 
-export async function loginPage(db: Db, step: Step & { email?: string | undefined }): Promise<Page> {
-  const { clientName, csrf, problem, formTargets, email } = step;
+/** @param step.providers buttons that lead to other providers */
+export async function loginPage(
+  db: Db,
+  step: Step & { email?: string | undefined; providers: Html | undefined },
+): Promise<Page> {
+  const { clientName, csrf, problem, formTargets, email, providers } = step;
   return renderPage(await readPageSettings(db.system), {
     title: 'Sign in',
     lead: html`to continue to <strong>${clientName}</strong>`,
     problem,
     formTargets,
-    body: html`${passwordForm({ values: { csrf }, email })}${cancelForm(csrf, 'Cancel')}`,
+    body: html`${providers}${passwordForm({ values: { csrf }, email })}${cancelForm(csrf, 'Cancel')}`,
   });
 }
 

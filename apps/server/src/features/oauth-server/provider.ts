@@ -15,6 +15,7 @@ export interface ProviderParts {
   door: FrontDoor;
   /** The issuer, and the URL under which browsers reach this server. */
   apiBaseUrl: string;
+  log: { error(fields: object, event: string): void };
 }
 
 const MINUTE = 60;
@@ -38,6 +39,7 @@ export async function openProvider(parts: ProviderParts): Promise<Provider> {
   const provider = new Provider(apiBaseUrl, await configure(parts));
   // A proxy in front of us says whether the browser came by TLS, which decides whether cookies are Secure.
   provider.proxy = true;
+  provider.on('server_error', (_ctx, err) => parts.log.error({ err }, 'request.failed'));
   signAccessTokens(provider, parts);
   return provider;
 }

@@ -12,12 +12,12 @@ export const providerRoutes: FastifyPluginAsyncZod<{ door: FrontDoor }> = async 
     { config: { rateLimit: { max: 100, timeWindow: '1 minute' } }, schema },
     async (request, reply) => {
       const { provider } = request.params;
-      const { redirect_to: redirectTo = '', code_challenge: challenge = '' } = request.query;
+      const { redirect_to: redirectTo = '', code_challenge: challenge = '', email } = request.query;
       const { oAuthProviders } = await door.config();
       const path = oAuthProviders.includes(provider) ? provider : `custom/${provider}`;
       const started = await app.inject({
         url: `/api/auth/oauth/${path.split('/').map(encodeURIComponent).join('/')}`,
-        query: { redirect_uri: redirectTo, code_challenge: challenge },
+        query: { redirect_uri: redirectTo, code_challenge: challenge, ...(email ? { login_hint: email } : {}) },
         remoteAddress: request.ip,
       });
       const { authUrl, message } = started.json();

@@ -1,19 +1,30 @@
+import { createHash, createHmac } from 'node:crypto';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import type { InteractionResults, Provider } from 'oidc-provider';
 import { z } from 'zod';
 import type { FrontDoor, Proved } from '#features/auth/index.ts';
-import { acceptForms, type FormGuard, formTargetOf, type Page, sendPage } from '#features/auth-pages/index.ts';
+import {
+  acceptForms,
+  type FormGuard,
+  formTargetOf,
+  type Page,
+  providerButtons,
+  sendPage,
+} from '#features/auth-pages/index.ts';
 import type { Db } from '#platform/db/db.ts';
 import { AppError, toAppError } from '#platform/errors.ts';
 import { consentPage, errorPage, loginPage, secondFactorPage } from '../pages.ts';
-import { PATHS } from '../paths.ts';
+import { interactionPath, PATHS } from '../paths.ts';
 
 interface InteractionOptions {
   db: Db;
   door: FrontDoor;
   provider: () => Promise<Provider>;
   formGuard: FormGuard;
+  apiBaseUrl: string;
+  /** Keys the verifier of a way round by another provider. */
+  jwtSecret: string;
 }
 
 type Details = Awaited<ReturnType<Provider['interactionDetails']>>;
@@ -28,6 +39,12 @@ const FormSchema = z.object({
 });
 type Form = z.infer<typeof FormSchema>;
 
+/** What another provider's answer leaves in the address. */
+const ArrivalSchema = z.object({
+  insforge_code: z.string().max(200).optional(),
+  error: z.string().max(300).optional(),
+});
+
 const LIMIT = { rateLimit: { max: 100, timeWindow: '1 minute' } };
 
 /** The pages on which people sign in and decide, between a program's request and its answer. */
@@ -41,10 +58,22 @@ export const interactionRoutes: FastifyPluginAsyncZod<InteractionOptions> = asyn
   });
   const params = z.object({ uid: z.string().max(100) });
 
-  app.get('/auth/oauth/:uid', { config: LIMIT, schema: { params } }, async (request, reply) => {
-    const details = await readDetails(await provider(), request, reply);
-    return sendPage(reply, await pageOf(options, details, formGuard.token(request, reply)));
-  });
+  app.get(
+    '/auth/oauth/:uid',
+    { config: LIMIT, schema: { params, querystring: ArrivalSchema } },
+    async (request, reply) => {
+      const opened = await provider();
+      const details = await readDetails(opened, request, reply);
+      const csrf = formGuard.token(request, reply);
+      const { insforge_code: code, error } = request.query;
+      if (code === undefined) return sendPage(reply, await pageOf(options, details, csrf, error));
+      const codeVerifier = verifierOf(options, details);
+      const answer = await signIn(options, details, { csrf }, () => options.door.arrive({ code, codeVerifier }));
+      return 'page' in answer
+        ? sendPage(reply, answer.page, answer.status)
+        : reply.redirect(await opened.interactionResult(request.raw, reply.raw, answer.result), 303);
+    },
+  );
 
   app.post('/auth/oauth/:uid', { config: LIMIT, schema: { params, body: FormSchema } }, async (request, reply) => {
     formGuard.check(request, request.body.csrf);
@@ -89,32 +118,36 @@ async function answerOf(
     return { result, merge: false };
   }
   if (step === 'allow') return { result: await grant(provider, details), merge: true };
-  return signIn(options, details, request);
+  const { email, password, challenge, code, csrf = '' } = request.body;
+  const { door } = options;
+  return step === 'code'
+    ? signIn(options, details, { csrf, challenge }, () => door.answer({ challenge, code }))
+    : signIn(options, details, { csrf, email }, () => door.signIn({ email, password }));
 }
 
 async function signIn(
   options: InteractionOptions,
   details: Details,
-  { body }: FastifyRequest<{ Body: Form }>,
+  shown: { csrf: string; email?: string; challenge?: string },
+  proof: () => Promise<Proved>,
 ): Promise<Answer> {
-  const { db, door } = options;
-  const { email, password, challenge, code, csrf = '', step } = body;
-  const common = { ...(await stepOf(options, details)), csrf };
+  const { db } = options;
+  const common = { ...(await stepOf(options, details)), ...shown };
   let proved: Proved;
   try {
-    proved = step === 'code' ? await door.answer({ challenge, code }) : await door.signIn({ email, password });
+    proved = await proof();
   } catch (error) {
-    const problem = toAppError(error);
-    if (problem.status >= 500) throw error;
-    if (problem.code === 'AUTH_SECOND_FACTOR_REQUIRED') {
-      const page = await secondFactorPage(db, { ...common, challenge: String(problem.details?.challenge) });
+    const { status, code, message: problem, details: more } = toAppError(error);
+    if (status >= 500) throw error;
+    if (code === 'AUTH_SECOND_FACTOR_REQUIRED') {
+      const page = await secondFactorPage(db, { ...common, challenge: String(more?.challenge) });
       return { page, status: 200 };
     }
-    const told = { ...common, problem: problem.message };
-    const page = await (step === 'code'
-      ? secondFactorPage(db, { ...told, challenge })
-      : loginPage(db, { ...told, email }));
-    return { page, status: problem.status };
+    const { challenge } = shown;
+    const page = await (challenge === undefined
+      ? loginPage(db, { ...common, problem })
+      : secondFactorPage(db, { ...common, problem, challenge }));
+    return { page, status };
   }
   const amr = proved.aal === 'aal2' ? ['pwd', 'otp', 'mfa'] : ['pwd'];
   // The browser session ends with the browser.
@@ -137,25 +170,42 @@ async function grant(provider: Provider, { grantId, session, params, prompt }: D
   return { consent: { grantId: await granted.save() } };
 }
 
-async function stepOf({ provider }: InteractionOptions, { params }: Details) {
-  const client = await (await provider()).Client.find(String(params.client_id));
+const hintOf = ({ login_hint: hint }: Details['params']) => (typeof hint === 'string' ? hint : undefined);
+
+/** Where a way round by another provider comes back to, and what it proves itself with: only we can make it. */
+function flowOf(options: InteractionOptions, details: Details) {
+  const challenge = createHash('sha256').update(verifierOf(options, details)).digest('base64url');
+  const email = hintOf(details.params);
+  return {
+    redirect_to: options.apiBaseUrl + interactionPath(details.uid),
+    code_challenge: challenge,
+    ...(email === undefined ? {} : { email }),
+  };
+}
+
+const verifierOf = ({ jwtSecret }: InteractionOptions, { uid }: Details) =>
+  createHmac('sha256', jwtSecret).update(`insforge:oauth-arrival:v1:${uid}`).digest('base64url');
+
+async function stepOf(options: InteractionOptions, details: Details) {
+  const { params } = details;
+  const client = await (await options.provider()).Client.find(String(params.client_id));
   const target = new URL(String(params.redirect_uri));
   return {
     clientName: client?.clientName ?? 'A program',
+    providers: providerButtons(flowOf(options, details), await options.door.config()),
     homepage: client?.clientUri,
     returnsTo: target.host || target.protocol,
     formTargets: [formTargetOf(target)],
   };
 }
 
-async function pageOf(options: InteractionOptions, details: Details, csrf: string): Promise<Page> {
+async function pageOf(options: InteractionOptions, details: Details, csrf: string, problem?: string): Promise<Page> {
   const { db, door } = options;
   const { prompt, params, session } = details;
-  const step = { ...(await stepOf(options, details)), csrf };
+  const step = { ...(await stepOf(options, details)), csrf, problem };
   const user = session?.accountId === undefined ? undefined : await door.find(session.accountId);
   if (prompt.name === 'login' || !user) {
-    const hint = typeof params.login_hint === 'string' ? params.login_hint : undefined;
-    return loginPage(db, { ...step, email: hint });
+    return loginPage(db, { ...step, email: hintOf(params) });
   }
   return consentPage(db, { ...step, email: user.email, scopes: String(params.scope ?? '').split(' ') });
 }
