@@ -39,7 +39,9 @@ begin
   end if;
   -- The names in it mean what they mean to its author. Ends with this function.
   set local search_path = public;
+  perform set_config('insforge.owner_statement', text_to_run, true);
   execute text_to_run;
+  perform set_config('insforge.owner_statement', '', true);
 end $$;
 revoke execute on function system.run_owner_statement(uuid) from public;
 grant execute on function system.run_owner_statement(uuid) to project_admin;
@@ -50,6 +52,7 @@ set search_path = pg_catalog, pg_temp as $$
 declare
   command text;
 begin
+  perform set_config('insforge.is_housekeeping', 'on', true);
   for command in
     select format('alter %s %I.%I owner to project_admin',
       case c.relkind when 'v' then 'view' when 'm' then 'materialized view' when 'S' then 'sequence'
@@ -79,5 +82,6 @@ begin
   loop
     execute command;
   end loop;
+  perform set_config('insforge.is_housekeeping', '', true);
 end $$;
 revoke execute on function system.reassign_public_objects_to_project_admin() from public;

@@ -56,3 +56,22 @@ export const MigrationRehearsalSchema = z.object({
   nextActions: z.string().optional(),
 });
 export type MigrationRehearsal = z.infer<typeof MigrationRehearsalSchema>;
+
+/** What has changed in the schema past the migrations. */
+export const DriftSchema = z.object({
+  latestMigration: z.object({ version: z.string(), name: z.string() }).nullable(),
+  changes: z.array(
+    z.object({
+      madeAt: z.string(),
+      /** `raw-sql`, `tables-api`, or `elsewhere` for what came past this server. */
+      source: z.string(),
+      commands: z.array(z.string()),
+      objects: z.array(z.string()),
+      statement: z.string().nullable(),
+    }),
+  ),
+  /** The changes as the text of a migration. */
+  sql: z.string().optional(),
+  nextActions: z.string().optional(),
+});
+export type Drift = z.infer<typeof DriftSchema>;

@@ -37,6 +37,9 @@ const toMigration = ({ created_at, ...rest }: MigrationRow): Migration => ({
   createdAt: created_at.toISOString(),
 });
 
+/** What the record of changes says of a migration, before its version. */
+export const MIGRATION_SOURCE = 'migration:';
+
 /**
  * Applies a migration: its statements and its line in the ledger are one transaction. Those that arrive
  * together take turns.
@@ -55,11 +58,13 @@ export async function applyMigration(
     statements,
     checksum: createHash('sha256').update(text).digest('hex'),
   };
+  const source = `${MIGRATION_SOURCE}${entry.version}`;
+  const texts = statements.map((statement) => statement.text);
   const run = (signal: AbortSignal) => async (tx: UserTx) => {
     await takeTurn(tx, signal);
     await requireNewer(tx, entry);
     // On a connection of its own while this one keeps the turn: the ledger follows once it has worked.
-    if (alone) await runAlone(door.db, text, alone, signal);
+    if (alone) await runAlone(door.db, { sql: text, statement: alone, source }, signal);
     else await runScript(door.db, tx, { sql: text, statements });
     await runAsOwner(door.db, tx, ledgerEntry(entry));
     const row = await tx.one<MigrationRow>(sql`${SELECTED} where version = ${entry.version}`);
@@ -68,7 +73,7 @@ export async function applyMigration(
   };
   return withDeadline(
     left,
-    (signal) => changeSchema(door, run(signal), { dryRun, signal }),
+    (signal) => changeSchema(door, run(signal), { source, statementsOf: () => texts, dryRun, signal }),
     alone ? ALONE_DEADLINE_MS : undefined,
   );
 }

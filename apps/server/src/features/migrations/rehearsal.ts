@@ -8,7 +8,7 @@ import {
   withDeadline,
 } from '#features/schema/index.ts';
 import { AppError, toAppError } from '#platform/errors.ts';
-import { readMigration, terminated } from './migrations.ts';
+import { MIGRATION_SOURCE, readMigration, terminated } from './migrations.ts';
 import { assessRisks } from './risks.ts';
 
 /** Runs a migration for real and undoes it. A migration that fails is an answer here, not an error. */
@@ -19,7 +19,12 @@ export async function rehearseMigration(door: SchemaDoor, sql: string, left: Abo
     if (findAlone(statements, { dryRun: false })) return { valid: true, ...describe(statements, [NOT_TRIED]) };
     const script = { sql, statements };
     const { warnings } = await withDeadline(left, (signal) =>
-      changeSchema(door, (tx) => runScript(door.db, tx, script), { dryRun: true, signal }),
+      changeSchema(door, (tx) => runScript(door.db, tx, script), {
+        source: MIGRATION_SOURCE,
+        statementsOf: () => [],
+        dryRun: true,
+        signal,
+      }),
     );
     return { valid: true, ...describe(statements), ...(warnings.length > 0 ? { warnings } : {}) };
   } catch (error) {

@@ -1,6 +1,7 @@
 import {
   CreateMigrationReplySchema,
   CreateMigrationSchema,
+  DriftSchema,
   DryRunMigrationSchema,
   MigrationListSchema,
   MigrationRehearsalSchema,
@@ -9,6 +10,7 @@ import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import type { SchemaDoor } from '#features/schema/index.ts';
 import { audit } from '#platform/audit.ts';
 import { clientLeft } from '#platform/http/leaving.ts';
+import { readDrift } from './drift.ts';
 import { applyMigration, createTurns, listMigrations } from './migrations.ts';
 import { rehearseMigration } from './rehearsal.ts';
 
@@ -19,6 +21,8 @@ export const migrationRoutes: FastifyPluginAsyncZod<{ door: SchemaDoor }> = asyn
   app.get('/api/database/migrations', { schema: { response: { 200: MigrationListSchema } } }, async () => ({
     migrations: await listMigrations(db.system),
   }));
+
+  app.get('/api/database/migrations/drift', { schema: { response: { 200: DriftSchema } } }, () => readDrift(db.system));
 
   app.post(
     '/api/database/migrations',

@@ -10,7 +10,11 @@ export interface SchemaDoor {
   reloadSchema: () => Promise<void>;
 }
 
-export interface ChangeOptions {
+export interface ChangeOptions<Result> {
+  /** Which surface changes the schema, for the record: `raw-sql`, `migration:7`. */
+  source: string;
+  /** The SQL that did it, for databases that cannot watch by themselves. */
+  statementsOf: (result: Result) => readonly string[];
   /** Undo everything at the end. */
   dryRun?: boolean | undefined;
   /** False for work that is not known to change the schema; it is looked up then. */
@@ -33,11 +37,11 @@ type Finished<Result> = Change<Result> & { isSchemaChange: boolean };
 export async function changeSchema<Result>(
   { db, reloadSchema }: SchemaDoor,
   work: (tx: UserTx) => Promise<Result>,
-  options: ChangeOptions = {},
+  options: ChangeOptions<Result>,
 ): Promise<Change<Result>> {
   const change = await db
     .as({ role: 'project_admin' })
-    .tx((tx) => finish(tx, () => work(tx), options), { search_path: 'public' }, options.signal);
+    .tx((tx) => finish(tx, () => work(tx), options), settingsOf(options), options.signal);
   if (change.isSchemaChange) await reloadSchema();
   return change;
 }
@@ -46,10 +50,12 @@ export async function changeSchema<Result>(
 export async function changeSchemaAsOwner<Result>(
   { db, reloadSchema }: SchemaDoor,
   work: (tx: SystemTx) => Promise<Result>,
-  options: ChangeOptions = {},
+  options: ChangeOptions<Result>,
 ): Promise<Change<Result>> {
   const change = await db.system.tx(async (tx) => {
-    await tx.query(sql`set local search_path = public`);
+    for (const [name, value] of Object.entries(settingsOf(options))) {
+      await tx.query(sql`select set_config(${name}, ${value}, true)`);
+    }
     const handOver = async () => {
       const result = await work(tx);
       await tx.query(sql`select system.reassign_public_objects_to_project_admin()`);
@@ -61,15 +67,18 @@ export async function changeSchemaAsOwner<Result>(
   return change;
 }
 
+const settingsOf = ({ source }: { source: string }) => ({ search_path: 'public', 'insforge.change_source': source });
+
 type Statements = Pick<SystemTx, 'query' | 'one'>;
 
 async function finish<Result>(
   tx: Statements,
   work: () => Promise<Result>,
-  { dryRun = false, isSchemaChange = true }: ChangeOptions,
+  { dryRun = false, isSchemaChange = true, statementsOf }: ChangeOptions<Result>,
 ): Promise<Finished<Result>> {
   const inspected = async () => {
     const result = await work();
+    if (isSchemaChange) await tx.query(sql`select system.note_schema_changes(${statementsOf(result)})`);
     return { result, ...(await inspect(tx)) };
   };
   const { result, warnings, hasTouched } = await (dryRun ? rehearse(tx, inspected) : inspected());

@@ -40,7 +40,10 @@ export async function runRawSql(door: SchemaDoor, request: RawSql, left: AbortSi
     return { result, warnings: [] };
   }
   const alone = request.explain ? undefined : findAlone(script.statements, request);
-  if (alone) return finishAlone(door, left, (signal) => runAlone(door.db, request.query, alone, signal));
+  if (alone)
+    return finishAlone(door, left, (signal) =>
+      runAlone(door.db, { sql: request.query, statement: alone, source: SOURCE }, signal),
+    );
   return withDeadline(left, (signal) =>
     changeSchema(door, (tx) => runScript(door.db, tx, script), optionsFor(script, request, signal)),
   );
@@ -64,7 +67,10 @@ export async function runUnrestrictedSql(door: SchemaDoor, request: RawSql, left
   const refusal = findUnrestrictedRefusal(script.statements);
   if (refusal) throw toRefusalError(refusal, request.query, { code: 'FORBIDDEN' });
   const alone = request.explain ? undefined : findAlone(script.statements, request);
-  if (alone) return finishAlone(door, left, (signal) => runAloneAsOwner(door.db, request.query, alone, signal));
+  if (alone)
+    return finishAlone(door, left, (signal) =>
+      runAloneAsOwner(door.db, { sql: request.query, statement: alone, source: SOURCE }, signal),
+    );
   return withDeadline(left, (signal) =>
     changeSchemaAsOwner(door, (tx) => runScriptAsOwner(tx, script), optionsFor(script, request, signal)),
   );
@@ -100,11 +106,16 @@ function asExplain(statements: readonly ParsedStatement[]): ParsedStatement {
   return { ...statement, text: prefix + statement.text, offset: statement.offset - prefix.length };
 }
 
+const SOURCE = 'raw-sql';
+
 function optionsFor({ statements }: Script, { explain, dryRun }: RawSql, signal: AbortSignal) {
+  const changes = explain ? [] : statements.filter(({ kind }) => !DATA_STATEMENTS.has(kind));
   return {
     dryRun,
     signal,
-    isSchemaChange: !explain && statements.some(({ kind }) => !DATA_STATEMENTS.has(kind)),
+    source: SOURCE,
+    isSchemaChange: changes.length > 0,
+    statementsOf: () => changes.map(({ text }) => text),
   };
 }
 

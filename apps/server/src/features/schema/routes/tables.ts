@@ -15,6 +15,8 @@ import { toTableSchema } from '../table-schema.ts';
 import { autoFieldsOf, createTable, dropTable, listTables, requireTable, updateTable } from '../tables.ts';
 
 const ADMIN = { role: 'project_admin' } as const;
+const SOURCE = 'tables-api';
+const BY_TABLES_API = { source: SOURCE, statementsOf: (statements: readonly string[]) => statements };
 const TableParamsSchema = z.object({ tableName: z.string() });
 const DryRunQuerySchema = z.object({ dryRun: z.stringbool().default(false) });
 
@@ -40,7 +42,10 @@ export const tableChangeRoutes: FastifyPluginAsyncZod<{ door: SchemaDoor }> = as
     { schema: { body: CreateTableSchema, response: { 201: CreateTableReplySchema } } },
     async (request, reply) => {
       const { tableName, columns, rlsEnabled, dryRun } = request.body;
-      const { result, warnings } = await changeSchema(door, (tx) => createTable(tx, request.body), { dryRun });
+      const { result, warnings } = await changeSchema(door, (tx) => createTable(tx, request.body), {
+        ...BY_TABLES_API,
+        dryRun,
+      });
       if (!dryRun) {
         const details = { schemaName: 'public', tableName, columns: columns.map(named), rlsEnabled };
         await audit(db.system, request, { action: 'CREATE_TABLE', module: 'DATABASE', details });
@@ -66,7 +71,7 @@ export const tableChangeRoutes: FastifyPluginAsyncZod<{ door: SchemaDoor }> = as
       const { result, warnings } = await changeSchema(
         door,
         (tx) => updateTable(tx, request.params.tableName, request.body),
-        { dryRun },
+        { source: SOURCE, statementsOf: ({ sql }) => sql, dryRun },
       );
       const { tableName, operations, sql } = result;
       if (!dryRun) {
@@ -93,7 +98,10 @@ export const tableChangeRoutes: FastifyPluginAsyncZod<{ door: SchemaDoor }> = as
     async (request) => {
       const { tableName } = request.params;
       const { dryRun } = request.query;
-      const { result, warnings } = await changeSchema(door, (tx) => dropTable(tx, tableName), { dryRun });
+      const { result, warnings } = await changeSchema(door, (tx) => dropTable(tx, tableName), {
+        ...BY_TABLES_API,
+        dryRun,
+      });
       if (!dryRun) {
         const details = { schemaName: 'public', tableName };
         await audit(db.system, request, { action: 'DELETE_TABLE', module: 'DATABASE', details });

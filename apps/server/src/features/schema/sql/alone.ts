@@ -50,21 +50,22 @@ export function findAlone(
 
 /** Building an index while others write takes its time; the client can end it by leaving. */
 export const ALONE_DEADLINE_MS = 10 * 60_000;
-const SETTINGS = { search_path: 'public', statement_timeout: String(ALONE_DEADLINE_MS) };
+
+/** A statement that runs outside of transactions, the text it was sent in, and which surface it came from. */
+export interface Alone {
+  sql: string;
+  statement: ParsedStatement;
+  source: string;
+}
 
 /** Runs such a statement as the admin. An index that could not be finished is removed. */
-export function runAlone(db: Db, script: string, statement: ParsedStatement, signal: AbortSignal): Promise<RawResult> {
-  return runCleanly(db.as({ role: 'project_admin' }), script, statement, signal);
+export function runAlone(db: Db, alone: Alone, signal: AbortSignal): Promise<RawResult> {
+  return runCleanly(db.as({ role: 'project_admin' }), alone, signal);
 }
 
 /** The same with the rights of the owner. */
-export function runAloneAsOwner(
-  db: Db,
-  script: string,
-  statement: ParsedStatement,
-  signal: AbortSignal,
-): Promise<RawResult> {
-  return runCleanly(db.system, script, statement, signal);
+export function runAloneAsOwner(db: Db, alone: Alone, signal: AbortSignal): Promise<RawResult> {
+  return runCleanly(db.system, alone, signal);
 }
 
 interface Door {
@@ -74,16 +75,20 @@ interface Door {
 
 async function runCleanly(
   door: Door,
-  script: string,
-  statement: ParsedStatement,
+  { sql: script, statement, source }: Alone,
   signal: AbortSignal,
 ): Promise<RawResult> {
+  const settings = {
+    search_path: 'public',
+    statement_timeout: String(ALONE_DEADLINE_MS),
+    'insforge.change_source': source,
+  };
   const before = new Set(await door.tx(listInvalidIndexes));
   try {
-    return await door.alone(statement.text, SETTINGS, signal);
+    return await door.alone(statement.text, settings, signal);
   } catch (error) {
     const broken = (await door.tx(listInvalidIndexes)).filter((name) => !before.has(name));
-    for (const name of broken) await door.alone(`drop index concurrently if exists ${name}`, SETTINGS);
+    for (const name of broken) await door.alone(`drop index concurrently if exists ${name}`, settings);
     throw withPosition(error, script, statement, { index: 0, count: 1 });
   }
 }
