@@ -7,7 +7,7 @@ import { planRequest } from './plan-request.ts';
 import { compileRequest } from './query.ts';
 import { testSchema } from './test-schema.ts';
 
-const schema = testSchema();
+const schema = await testSchema();
 const OPTIONS = { areAggregatesEnabled: true, maxRows: undefined, arePlansPublic: true };
 
 /** What must never become SQL, with a word in it that can be found again. */

@@ -1,9 +1,10 @@
 /** Makes a `Schema` of catalogue rows. */
+import { findForeignKeys, primaryKeyOf } from './foreign-keys.ts';
+import { mapGently } from './gently.ts';
 import { createPlanCache } from './plan-cache.ts';
 import type {
   Argument,
   Column,
-  ForeignKey,
   MediaHandler,
   Relation,
   RelationKind,
@@ -14,7 +15,7 @@ import type {
   Type,
 } from './schema.ts';
 import type * as rows from './schema-queries.ts';
-import { type Origin, resolveOrigins, viewOrigins } from './view-columns.ts';
+import { resolveOrigins, viewOrigins } from './view-columns.ts';
 
 export interface CatalogueRows {
   schemas: rows.SchemaRow[];
@@ -30,12 +31,17 @@ export interface CatalogueRows {
   readsRequest: boolean;
 }
 
-export function buildSchema(catalogue: CatalogueRows, fingerprint: string): Schema {
+/** A large schema takes a while, so it is made in small steps. */
+export async function buildSchema(catalogue: CatalogueRows, fingerprint: string): Promise<Schema> {
   const types = new Map(catalogue.types.map((row) => [row.oid, toType(row)]));
   const columnsByRelation = Map.groupBy(catalogue.columns, ({ relation }) => relation);
-  const origins = resolveOrigins(new Map(catalogue.views.map(({ oid, definition }) => [oid, viewOrigins(definition)])));
+  const definitions = await mapGently(
+    catalogue.views,
+    ({ oid, definition }) => [oid, viewOrigins(definition)] as const,
+  );
+  const origins = resolveOrigins(new Map(definitions));
   const keys = new Map(catalogue.constraints.filter(({ kind }) => kind === 'p').map((row) => [row.relation, row]));
-  const relations = catalogue.relations.map((row) => {
+  const relations = await mapGently(catalogue.relations, (row) => {
     const columns = (columnsByRelation.get(row.oid) ?? []).map((column) => toColumn(column, types));
     return toRelation(row, columns, primaryKeyOf(row.oid, columns, keys, origins));
   });
@@ -43,8 +49,10 @@ export function buildSchema(catalogue: CatalogueRows, fingerprint: string): Sche
   const compositeOids = new Map(catalogue.types.map(({ oid, relation }) => [oid, relation]));
   const composite = (oid: number) =>
     (columnsByRelation.get(compositeOids.get(oid) ?? 0) ?? []).map((column) => toColumn(column, types));
-  const routines = catalogue.routines.flatMap((row) => toRoutine(row, { types, byRowType, composite }));
-  const foreignKeys = findForeignKeys(catalogue.constraints, relations, origins);
+  const routines = (
+    await mapGently(catalogue.routines, (row) => toRoutine(row, { types, byRowType, composite }))
+  ).flat();
+  const foreignKeys = await findForeignKeys(catalogue.constraints, relations, origins);
   return {
     exposed: catalogue.schemas.map(({ name, comment }) => ({ name, comment: comment ?? undefined })),
     relations: index(relations),
@@ -149,103 +157,6 @@ function toRelation(row: rows.RelationRow, columns: Column[], primaryKey: string
     can: { insert: (row.events & 8) > 0, update: (row.events & 4) > 0, delete: (row.events & 16) > 0 },
     comment: row.comment ?? undefined,
   };
-}
-
-type Origins = ReadonlyMap<number, ReadonlyMap<number, Origin>>;
-
-/** Of a view: the columns that show the whole primary key of the first table that has it in there. */
-function primaryKeyOf(
-  oid: number,
-  columns: readonly Column[],
-  keys: ReadonlyMap<number, rows.ConstraintRow>,
-  origins: Origins,
-): string[] {
-  const shown = origins.get(oid);
-  if (!shown) return namesOf(columns, keys.get(oid)?.columns ?? []);
-  for (const { relation } of shown.values()) {
-    const key = keys.get(relation);
-    const names = key?.columns.map(
-      (number) => columns.find((column) => showsColumn(shown, column, relation, number))?.name,
-    );
-    if (names?.every((name) => name !== undefined)) return names;
-  }
-  return [];
-}
-
-function showsColumn(shown: ReadonlyMap<number, Origin>, column: Column, relation: number, number: number): boolean {
-  const origin = shown.get(column.number);
-  return origin?.relation === relation && origin.column === number;
-}
-
-function namesOf(columns: readonly Column[], numbers: readonly number[]): string[] {
-  return numbers.flatMap((number) => columns.find((column) => column.number === number)?.name ?? []);
-}
-
-/** A relation as an end of a foreign key: the names under which it shows the columns of a table. */
-interface Endpoint {
-  relation: Relation;
-  isTable: boolean;
-  namesOf(number: number): string[];
-}
-
-/** Declared keys, and for each the ones that views over either table inherit. */
-function findForeignKeys(
-  constraints: readonly rows.ConstraintRow[],
-  relations: readonly Relation[],
-  origins: Origins,
-): ForeignKey[] {
-  const endpoints = new Map<number, Endpoint[]>();
-  const add = (oid: number, endpoint: Endpoint) => endpoints.set(oid, [...(endpoints.get(oid) ?? []), endpoint]);
-  for (const relation of relations) {
-    const columns = [...relation.columns.values()];
-    const shown = origins.get(relation.oid);
-    if (!shown) {
-      add(relation.oid, { relation, isTable: true, namesOf: (number) => namesOf(columns, [number]) });
-      continue;
-    }
-    for (const oid of new Set([...shown.values()].map((origin) => origin.relation))) {
-      const names = (number: number) =>
-        columns.filter((column) => showsColumn(shown, column, oid, number)).map((column) => column.name);
-      add(oid, { relation, isTable: false, namesOf: names });
-    }
-  }
-  const uniques = Map.groupBy(
-    constraints.filter(({ kind }) => kind !== 'f'),
-    ({ relation }) => relation,
-  );
-  const setOf = (numbers: readonly number[]) => numbers.toSorted((a, b) => a - b).join();
-  return constraints
-    .filter(({ kind }) => kind === 'f')
-    .flatMap((key) => {
-      const isUnique = uniques.get(key.relation)?.some(({ columns }) => setOf(columns) === setOf(key.columns)) ?? false;
-      return (endpoints.get(key.relation) ?? []).flatMap((from) =>
-        (endpoints.get(key.target) ?? []).flatMap((to) =>
-          pairings(key, from, to).map((columns) => ({
-            name: key.name,
-            from: from.relation,
-            to: to.relation,
-            columns,
-            isUnique,
-            isDeclared: from.isTable && to.isTable,
-          })),
-        ),
-      );
-    });
-}
-
-type Pair = readonly [from: string, to: string];
-const MAX_PAIRINGS = 16;
-
-/** All ways to write the key with the columns of both ends: a view may show one column several times, or not. */
-function pairings(key: rows.ConstraintRow, from: Endpoint, to: Endpoint): Pair[][] {
-  let found: Pair[][] = [[]];
-  for (const [position, number] of key.columns.entries()) {
-    const pairs = from
-      .namesOf(number)
-      .flatMap((own) => to.namesOf(key.target_columns?.[position] ?? 0).map((foreign): Pair => [own, foreign]));
-    found = found.flatMap((start) => pairs.map((pair) => [...start, pair])).slice(0, MAX_PAIRINGS);
-  }
-  return found;
 }
 
 interface RoutineContext {

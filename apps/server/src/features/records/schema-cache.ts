@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import type { Db, SystemTx } from '#platform/db/db.ts';
 import { type Sql, sql } from '#platform/db/sql.ts';
 import type { Logger } from '#platform/log.ts';
+import { mapGently } from './gently.ts';
 import { emptySchema, type Schema } from './schema.ts';
 import { buildSchema, type CatalogueRows } from './schema-build.ts';
 import * as queries from './schema-queries.ts';
@@ -94,20 +95,22 @@ async function loadSchema(db: Db): Promise<LoadedSchema> {
     await tx.query(sql`set transaction isolation level repeatable read, read only`);
     // Makes format_type, pg_get_expr and the like qualify every name that is not of pg_catalog.
     await tx.query(sql`set local search_path to pg_catalog`);
-    return readCatalogue(tx, (rows) => hash.update(JSON.stringify(rows)));
+    return readCatalogue(tx, async (rows) => {
+      for (const text of await mapGently(rows, (row) => JSON.stringify(row))) hash.update(text);
+    });
   });
   const queriesMs = Math.round(performance.now() - startedAt);
-  const schema = buildSchema(catalogue, hash.digest('hex'));
+  const schema = await buildSchema(catalogue, hash.digest('hex'));
   return {
     schema,
     durations: { queriesMs, relations: catalogue.relations.length, routines: catalogue.routines.length },
   };
 }
 
-async function readCatalogue(tx: SystemTx, seen: (rows: unknown) => void): Promise<CatalogueRows> {
+async function readCatalogue(tx: SystemTx, seen: (rows: readonly object[]) => Promise<void>): Promise<CatalogueRows> {
   const read = async <Row extends object>(statement: Sql): Promise<Row[]> => {
     const rows = await tx.query<Row>(statement);
-    seen(rows);
+    await seen(rows);
     return rows;
   };
   const schemas = await read<queries.SchemaRow>(queries.exposedSchemas);

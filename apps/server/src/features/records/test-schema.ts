@@ -35,7 +35,7 @@ const TABLES = {
 } as const;
 
 /** Films with a director, and actors through roles; a function `search(term)` and a field `full_name`. */
-export function testSchema(): Schema {
+export function testSchema(): Promise<Schema> {
   const tables = Object.entries(TABLES);
   return buildSchema(
     {
