@@ -34,7 +34,7 @@ export interface ProviderTraits {
 }
 
 /** Speaks OpenID Connect; its discovery document, under the issuer, tells the rest. */
-export interface OpenIdProvider extends ProviderTraits {
+interface OpenIdProvider extends ProviderTraits {
   issuer: string;
   /** In place of a discovery document that cannot be relied upon. */
   endpoints?: Readonly<Record<'authorization_endpoint' | 'token_endpoint' | 'jwks_uri', string>>;
