@@ -199,6 +199,19 @@ create trigger discard_renditions after insert on storage.garbage
 revoke execute on function storage.discard_blobs(), storage.discard_replaced_blob(),
   storage.discard_replaced_tags(), storage.discard_renditions() from public;
 
+-- Servers remember buckets; whoever changes one, by whatever way, tells them to look again.
+create function storage.announce_buckets() returns trigger language plpgsql security definer
+set search_path = pg_catalog, pg_temp as $$
+begin
+  perform pg_notify('insforge_storage_buckets', '');
+  return null;
+end $$;
+create trigger announce after insert or update or delete on storage.buckets
+  for each statement execute function storage.announce_buckets();
+create trigger announce after insert or update or delete on storage.config
+  for each statement execute function storage.announce_buckets();
+revoke execute on function storage.announce_buckets() from public;
+
 -- What policies ask about a key.
 create function storage.foldername(name text) returns text[] language sql immutable parallel safe as $$
   select case when name is null then null else coalesce(

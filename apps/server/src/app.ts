@@ -75,7 +75,7 @@ async function registerFeatures(
   });
   await app.register(usage, { platform });
   await app.register(secrets, { platform, dataDir: config.dataDir });
-  const files = await openStorage({ db, log, dataDir: config.dataDir, s3: config.storage.s3 });
+  const files = await openStorage({ db, log, listener, dataDir: config.dataDir, s3: config.storage.s3 });
   app.addHook('onClose', () => files.close());
   await app.register(storage, {
     files,

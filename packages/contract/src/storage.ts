@@ -78,7 +78,6 @@ export const DeleteBucketReplySchema = z.object({
   /** What was deleted, or would be. */
   objects: z.number(),
   bytes: z.number(),
-  nextActions: z.string(),
 });
 
 export const MAX_LIST_LIMIT = 1000;

@@ -209,3 +209,27 @@ test.each(['users', 'owners'])('a signal ends the statement that is running at t
   await expect.poll(() => db.system.query(sleepers)).toHaveLength(0);
   expect(await db.as(user('a')).text(TITLES)).toEqual([['of a']]);
 });
+
+test('a rehearsal says what would happen, and nothing does', async () => {
+  const { db, owner } = await openDoors();
+  const insert = { text: 'insert into notes values ($1, $2, $3)', values: ['3', null, 'new'] };
+  const count = async () => (await owner.query('select from notes')).rowCount;
+  await db.as(user('a')).rehearse(insert);
+  await expect(db.as({ role: 'anon' }).rehearse(insert)).rejects.toHaveProperty('code', '42501');
+  await expect(db.as(user('a')).rehearse({ ...insert, values: ['1', null, 'taken'] })).rejects.toHaveProperty('code', '23505');
+  // What was prepared is out of date, and is prepared again.
+  const returning = { text: 'insert into notes values ($1, $2) returning *', values: ['4', user('a').sub ?? null] };
+  await db.as(user('a')).rehearse(returning);
+  await owner.query('alter table notes add column more text');
+  await db.as(user('a')).rehearse(returning);
+  expect(await count()).toBe(2);
+  expect(await db.as(user('a')).text(TITLES)).toEqual([['of a']]);
+});
+
+test('one statement at the door of the owner is one round trip, and a transaction of its own', async () => {
+  const { db, owner } = await openDoors();
+  const insert = { text: 'insert into notes values ($1, $2, $3) returning id', values: ['3', null, 'new'] };
+  expect(await db.system.text(insert)).toEqual([['3']]);
+  await expect(db.system.text(insert)).rejects.toHaveProperty('code', '23505');
+  expect((await owner.query('select from notes')).rowCount).toBe(3);
+});

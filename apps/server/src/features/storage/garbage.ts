@@ -15,7 +15,7 @@ export interface GarbageCollector {
 const BATCH = 500;
 const SWEEP_MS = 24 * 3600_000;
 /** After a start: late enough not to be in its way. */
-const FIRST_SWEEP_MS = 60_000;
+const FIRST_SWEEP_MS = 5_000;
 /** An upload that has its bytes but not yet its row must not be taken for garbage. */
 const GRACE_MS = 24 * 3600_000;
 /** An expired upload is kept a while, so that what is being completed right now is not taken apart. */
@@ -61,13 +61,14 @@ export function createGarbageCollector(options: GarbageOptions): GarbageCollecto
     poke();
     let deleted = 0;
     for await (const page of blobs.list()) {
-      if (isClosed) break;
-      const old = page.filter(({ modifiedAt }) => modifiedAt < orphansBefore()).map(({ id }) => id);
-      for (let start = 0; start < old.length; start += BATCH) {
-        const orphans = await withoutRow(db, old.slice(start, start + BATCH));
-        await blobs.delete(orphans);
-        deleted += orphans.length;
+      for (let start = 0; start < page.length && !isClosed; start += BATCH) {
+        const orphans = await withoutRow(db, page.slice(start, start + BATCH));
+        const stats = await Promise.all(orphans.map((id) => blobs.stat(id)));
+        const old = orphans.filter((_, index) => (stats[index]?.modifiedAt ?? 0) < orphansBefore());
+        await blobs.delete(old);
+        deleted += old.length;
       }
+      if (isClosed) break;
     }
     await running;
     return { deleted };

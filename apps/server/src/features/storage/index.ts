@@ -3,9 +3,11 @@ import type { FastifyPluginAsync } from 'fastify';
 import { openLocalBlobs } from '#platform/blobs/local.ts';
 import { createS3Blobs, type S3BlobsConfig } from '#platform/blobs/s3.ts';
 import type { Db } from '#platform/db/db.ts';
+import type { Listener } from '#platform/db/listener.ts';
 import { AppError, toAppError } from '#platform/errors.ts';
 import type { Logger } from '#platform/log.ts';
 import type { Platform } from '#platform/platform.ts';
+import { createBucketCache } from './bucket-cache.ts';
 import { createGarbageCollector } from './garbage.ts';
 import { createImageRenderer } from './images.ts';
 import { createLinkSigner } from './links.ts';
@@ -74,20 +76,25 @@ export {
 export interface OpenStorageOptions {
   db: Db;
   log: Logger;
+  listener: Listener;
   dataDir: string;
   /** Absent: files lie in the data folder. */
   s3: S3BlobsConfig | undefined;
 }
 
-/** Opens the blob store and starts to collect garbage. To be closed before the database. */
+/**
+ * Opens the blob store and starts to collect garbage. To be called before the listener is started, and closed before
+ * the database.
+ */
 export async function openStorage(options: OpenStorageOptions): Promise<Storage & { close(): Promise<void> }> {
-  const { db, log, dataDir, s3 } = options;
+  const { db, log, listener, dataDir, s3 } = options;
   const startedAt = Date.now();
   const blobs = s3 ? createS3Blobs(s3) : await openLocalBlobs(join(dataDir, 'storage'));
   const garbage = createGarbageCollector({ db, blobs, log, startedAt });
   return {
     db,
     blobs,
+    buckets: createBucketCache(db, listener),
     collectGarbage: garbage.poke,
     async close() {
       await garbage.close();

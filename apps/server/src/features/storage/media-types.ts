@@ -18,10 +18,13 @@ export function essenceOf(type: string): string {
   return type.split(';', 1)[0] ?? type;
 }
 
+let detector: Promise<typeof import('file-type')> | undefined;
+
 /** What bytes are, told from their beginning; null where that cannot be told, as with text. */
 export async function detectType(head: Uint8Array): Promise<string | null> {
   if (head.length === 0) return null;
-  const { fileTypeFromBuffer } = await import('file-type');
+  detector ??= import('file-type');
+  const { fileTypeFromBuffer } = await detector;
   // A parser of hostile bytes: what it cannot stand is simply not known.
   const detected = await fileTypeFromBuffer(head).catch(() => undefined);
   return detected?.mime ?? null;

@@ -1,3 +1,4 @@
+import type { TextRow } from '#platform/db/batch.ts';
 import { sql } from '#platform/db/sql.ts';
 
 /** What an uploader may say about a file beside its type. */
@@ -41,7 +42,7 @@ export interface ObjectRow {
   metadata: ObjectMetadata | null;
 }
 
-/** For a query on `storage.objects o`. */
+/** For a query on `storage.objects o`, in the order that `objectFromText` reads. */
 export const OBJECT_COLUMNS = sql`
   o.key, o.size::float8, o.mime_type, o.detected_type, o.etag,
   coalesce(extract(epoch from o.uploaded_at) * 1000, 0)::float8 as uploaded_ms, o.uploaded_by, o.blob, o.metadata`;
@@ -59,4 +60,20 @@ export function toStoredObject(bucket: string, row: ObjectRow): StoredObject {
     blob: row.blob,
     metadata: row.metadata,
   };
+}
+
+/** An object as a statement brought it that returns OBJECT_COLUMNS as text. */
+export function objectFromText(bucket: string, row: TextRow): StoredObject {
+  const [key, size, mime_type, detected_type, etag, uploadedMs, uploaded_by, blob, metadata] = row as (string | null)[];
+  return toStoredObject(bucket, {
+    key: key ?? '',
+    size: Number(size),
+    mime_type: mime_type ?? null,
+    detected_type: detected_type ?? null,
+    etag: etag ?? null,
+    uploaded_ms: Number(uploadedMs),
+    uploaded_by: uploaded_by ?? null,
+    blob: blob ?? null,
+    metadata: metadata ? JSON.parse(metadata) : null,
+  });
 }

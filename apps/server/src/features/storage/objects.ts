@@ -1,25 +1,29 @@
 import type { Readable } from 'node:stream';
 import { BlobMissing, BlobTooLarge, type ByteRange, type StagedBlob } from '#platform/blobs/blobs.ts';
-import { sql } from '#platform/db/sql.ts';
+import { type Sql, sql } from '#platform/db/sql.ts';
 import { AppError } from '#platform/errors.ts';
-import { type Bucket, getBucket, noBucket } from './buckets.ts';
+import { type Bucket, noBucket } from './buckets.ts';
 import { checkKey } from './keys.ts';
 import { checkAllowedType, detectType, normaliseType } from './media-types.ts';
 import {
   OBJECT_COLUMNS,
   type ObjectMetadata,
   type ObjectRow,
+  objectFromText,
   type StoredObject,
   toStoredObject,
 } from './object-row.ts';
 import {
   type Actor,
   asActor,
+  asText,
+  explainDenial,
+  isAdmin,
   isDenied,
   isRolledBack,
   permissionDenied,
+  runAsActor,
   type Storage,
-  type StorageTx,
   uploaderOf,
 } from './storage.ts';
 
@@ -84,7 +88,7 @@ export async function authorizePut(
   request: Pick<PutRequest, 'bucket' | 'key' | 'mimeType' | 'announcedSize' | 'createOnly'>,
 ): Promise<{ bucket: Bucket; mimeType: string }> {
   checkKey(request.key);
-  const bucket = await getBucket(storage.db.system, request.bucket);
+  const bucket = await storage.buckets.get(request.bucket);
   const mimeType = normaliseType(request.mimeType);
   if ((request.announcedSize ?? 0) > bucket.maxBytes) throw tooLarge(bucket);
   checkAllowedType(bucket, mimeType, null);
@@ -105,21 +109,17 @@ export function tooLarge({ name, maxBytes, fileSizeLimit }: Bucket): AppError {
 
 /** Runs the very statement that will store the row, and takes it back. */
 async function probePut(
-  storage: Storage,
+  { db }: Storage,
   actor: Actor,
   { bucket, key, createOnly }: Pick<PutRequest, 'bucket' | 'key' | 'createOnly'>,
 ): Promise<void> {
-  if (actor.claims.role === 'project_admin') return;
-  const probed = new Error('only a probe');
+  if (isAdmin(actor)) return;
   const object = { bucket, key, size: 0, mimeType: null, detectedType: null, etag: null, blob: null };
-  try {
-    await asActor(storage, actor, `write ${named(bucket, key)}`, async (tx) => {
-      await upsert(tx, actor, object, createOnly);
-      throw probed;
-    });
-  } catch (error) {
-    if (error !== probed) throw error;
-  }
+  await db
+    .as(actor.claims)
+    .rehearse(asText(upsert(actor, object, createOnly)))
+    .catch(explainDenial(actor, `write ${named(bucket, key)}`))
+    .catch(explainMissingBucket(bucket));
 }
 
 type NewObject = Omit<StoredObject, 'uploadedAt' | 'uploadedBy' | 'metadata'> & {
@@ -136,14 +136,16 @@ export async function recordObject(
   { object, createOnly }: { object: NewObject; createOnly?: boolean | undefined },
 ): Promise<StoredObject> {
   const deed = `write ${named(object.bucket, object.key)}`;
-  const stored = await asActor(storage, actor, deed, (tx) => upsert(tx, actor, object, createOnly)).catch(
-    explainMissingBucket(object.bucket),
-  );
+  const statement = upsert(actor, object, createOnly);
+  const [row] = await runAsActor(storage, actor, deed, statement).catch(explainMissingBucket(object.bucket));
+  if (!row) {
+    throw new AppError('STORAGE_ALREADY_EXISTS', `There is an object ${named(object.bucket, object.key)} already`);
+  }
   storage.collectGarbage();
-  return stored;
+  return objectFromText(object.bucket, row);
 }
 
-async function upsert(tx: StorageTx, actor: Actor, object: NewObject, createOnly = false): Promise<StoredObject> {
+function upsert(actor: Actor, object: NewObject, createOnly = false): Sql {
   const { bucket, key, size, mimeType, detectedType, etag, blob, metadata } = object;
   const onConflict = createOnly
     ? sql`do nothing`
@@ -151,14 +153,12 @@ async function upsert(tx: StorageTx, actor: Actor, object: NewObject, createOnly
         size = excluded.size, mime_type = excluded.mime_type, uploaded_at = excluded.uploaded_at,
         uploaded_via = excluded.uploaded_via, s3_access_key_id = excluded.s3_access_key_id, etag = excluded.etag,
         blob = excluded.blob, detected_type = excluded.detected_type, metadata = excluded.metadata`;
-  const row = await tx.one<ObjectRow>(sql`
+  return sql`
     insert into storage.objects as o (bucket, key, size, mime_type, uploaded_at, uploaded_by, uploaded_via,
       s3_access_key_id, etag, blob, detected_type, metadata)
     values (${bucket}, ${key}, ${size}, ${mimeType}, now(), ${uploaderOf(actor)}, ${actor.via},
       ${actor.accessKeyId ?? null}, ${etag}, ${blob}, ${detectedType}, ${metadata ? JSON.stringify(metadata) : null})
-    on conflict ${onConflict} returning ${OBJECT_COLUMNS}`);
-  if (!row) throw new AppError('STORAGE_ALREADY_EXISTS', `There is an object ${named(bucket, key)} already`);
-  return toStoredObject(bucket, row);
+    on conflict ${onConflict} returning ${OBJECT_COLUMNS}`;
 }
 
 const FOREIGN_KEY_VIOLATION = '23503';
@@ -179,9 +179,9 @@ export async function headObject(storage: Storage, actor: Actor, bucket: string,
   checkKey(key);
   const statement = sql`
     select ${OBJECT_COLUMNS} from storage.objects o where o.bucket = ${bucket} and o.key = ${key}`;
-  const row = await asActor(storage, actor, `read ${named(bucket, key)}`, (tx) => tx.one<ObjectRow>(statement));
+  const [row] = await runAsActor(storage, actor, `read ${named(bucket, key)}`, statement);
   if (!row) throw noObject(bucket, key);
-  return toStoredObject(bucket, row);
+  return objectFromText(bucket, row);
 }
 
 export function noObject(bucket: string, key: string): AppError {
@@ -304,7 +304,7 @@ export async function moveObject(
   { from, to }: Pick<CopyRequest, 'from' | 'to'>,
 ): Promise<StoredObject> {
   checkKey(to.key);
-  const bucket = await getBucket(storage.db.system, to.bucket);
+  const bucket = await storage.buckets.get(to.bucket);
   const row = await asActor(storage, actor, `move ${named(from.bucket, from.key)}`, async (tx) => {
     const moved = await tx
       .one<ObjectRow>(sql`

@@ -1,6 +1,5 @@
 import { sql } from '#platform/db/sql.ts';
 import { AppError } from '#platform/errors.ts';
-import { getBucket } from './buckets.ts';
 import { checkAllowedType } from './media-types.ts';
 import type { StoredObject } from './object-row.ts';
 import { authorizePut, headObject, recordObject, tooLarge } from './objects.ts';
@@ -26,7 +25,7 @@ export async function planUpload(
     await authorizePut(storage, actor, request);
     return { key: request.key };
   }
-  const { maxBytes } = await getBucket(storage.db.system, request.bucket);
+  const { maxBytes } = await storage.buckets.get(request.bucket);
   const { id, url, fields } = await presign.upload({
     maxBytes,
     contentType: request.mimeType ?? 'application/octet-stream',
@@ -62,7 +61,7 @@ export async function confirmUpload(
       nextActions: 'POST the form of the upload strategy to its uploadUrl first, then confirm with its confirmUrl.',
     });
   }
-  const bucket = await getBucket(storage.db.system, name);
+  const bucket = await storage.buckets.get(name);
   if (found.size > bucket.maxBytes) throw tooLarge(bucket);
   if (found.size !== target.size) {
     throw new AppError(

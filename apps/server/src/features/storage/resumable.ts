@@ -1,7 +1,6 @@
 import type { Readable } from 'node:stream';
 import { DataStore, Upload as TusUpload } from '@tus/server';
 import { AppError } from '#platform/errors.ts';
-import { getBucket } from './buckets.ts';
 import { tooLarge } from './objects.ts';
 import type { Actor, Storage } from './storage.ts';
 import {
@@ -88,7 +87,7 @@ export function createResumableStore(storage: Storage, actor: Actor): DataStore 
 
     async write(source: Readable, id: string, offset: number) {
       const upload = await own(id);
-      const bucket = await getBucket(storage.db.system, upload.bucket);
+      const bucket = await storage.buckets.get(upload.bucket);
       const parts = await listParts(storage.db.system, upload);
       const written = await writeParts(storage, upload, {
         source,
@@ -102,7 +101,7 @@ export function createResumableStore(storage: Storage, actor: Actor): DataStore 
 
     async declareUploadLength(id: string, size: number) {
       const upload = await own(id);
-      const bucket = await getBucket(storage.db.system, upload.bucket);
+      const bucket = await storage.buckets.get(upload.bucket);
       if (size > bucket.maxBytes) throw tooLarge(bucket);
       await announceSize(storage.db.system, upload, size);
     },

@@ -2,7 +2,6 @@ import { createHash, randomUUID } from 'node:crypto';
 import { BlobTooLarge, HEAD_BYTES, type StagedBlob } from '#platform/blobs/blobs.ts';
 import { sql } from '#platform/db/sql.ts';
 import { AppError } from '#platform/errors.ts';
-import { getBucket } from './buckets.ts';
 import { readAll } from './bytes.ts';
 import { checkAllowedType, detectType, UNKNOWN_TYPE } from './media-types.ts';
 import type { ObjectMetadata, StoredObject } from './object-row.ts';
@@ -134,7 +133,7 @@ export async function addPart(storage: Storage, upload: Upload, part: AddPart): 
   const staged = await storage.blobs
     .stage(part.body, { maxBytes: part.maxBytes, hashes: part.hashes ?? [] })
     .catch(async (error) => {
-      throw error instanceof BlobTooLarge ? tooLarge(await getBucket(storage.db.system, upload.bucket)) : error;
+      throw error instanceof BlobTooLarge ? tooLarge(await storage.buckets.get(upload.bucket)) : error;
     });
   try {
     const checksums = (await part.verify?.(staged)) ?? part.checksums;

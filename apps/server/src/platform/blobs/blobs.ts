@@ -20,16 +20,16 @@ export interface Blobs {
    * @throws BlobMissing
    */
   open(id: string, range?: ByteRange): Promise<Buffer | Readable>;
-  /** Size of a blob, undefined where there is none of this name. */
-  stat(id: string): Promise<{ size: number } | undefined>;
+  /** Undefined where there is no blob of this name. `modifiedAt` is in milliseconds since the epoch. */
+  stat(id: string): Promise<{ size: number; modifiedAt: number } | undefined>;
   /** Makes an independent blob of the same bytes, without moving them through this process where possible. */
   copy(id: string): Promise<string>;
   /** Makes one blob of several, in the order given. It is committed. */
   concat(ids: readonly string[]): Promise<string>;
   /** Deletes; a blob that is gone already is no error. */
   delete(ids: readonly string[]): Promise<void>;
-  /** All committed blobs in pages, for comparing with the rows that point at them. */
-  list(): AsyncIterable<{ id: string; modifiedAt: number }[]>;
+  /** The names of all committed blobs in pages, for comparing with the rows that point at them. */
+  list(): AsyncIterable<string[]>;
   /** Lets clients exchange bytes with the store itself. Absent where all bytes go through this server. */
   readonly presign?: Presigner;
   close(): Promise<void>;

@@ -72,7 +72,7 @@ export function createS3Blobs(config: S3BlobsConfig): Blobs {
     const { s3, client } = await load();
     const command = new s3.HeadObjectCommand({ Bucket, Key: keyOf(id) });
     const found = await client.send(command).catch(explain).catch(whereMissing);
-    return found && { size: found.ContentLength ?? 0 };
+    return found && { size: found.ContentLength ?? 0, modifiedAt: found.LastModified?.getTime() ?? Date.now() };
   };
 
   return {
@@ -96,23 +96,23 @@ export function createS3Blobs(config: S3BlobsConfig): Blobs {
       return id;
     },
     delete: remove,
-    async *list() {
-      const { s3, client } = await load();
-      for (let ContinuationToken: string | undefined, isFirst = true; isFirst || ContinuationToken; isFirst = false) {
-        const command = new s3.ListObjectsV2Command({ Bucket, Prefix: keyPrefix, ContinuationToken });
-        const { Contents = [], NextContinuationToken } = await client.send(command).catch(explain);
-        ContinuationToken = NextContinuationToken;
-        yield Contents.flatMap(({ Key = '', LastModified }) => {
-          const id = Key.slice(keyPrefix.length);
-          return isBlobId(id) ? [{ id, modifiedAt: LastModified?.getTime() ?? Date.now() }] : [];
-        });
-      }
+    list: async function* () {
+      yield* listBlobs(await load(), { Bucket, Prefix: keyPrefix });
     },
     ...(config.usePresignedUrls ? { presign: createPresigner({ Bucket, keyOf, load }) } : {}),
     async close() {
       (await loading)?.client.destroy();
     },
   };
+}
+
+async function* listBlobs({ s3, client }: Sdk, at: { Bucket: string; Prefix: string }): AsyncGenerator<string[]> {
+  for (let ContinuationToken: string | undefined, isFirst = true; isFirst || ContinuationToken; isFirst = false) {
+    const command = new s3.ListObjectsV2Command({ ...at, ContinuationToken });
+    const { Contents = [], NextContinuationToken } = await client.send(command).catch(explain);
+    ContinuationToken = NextContinuationToken;
+    yield Contents.map(({ Key = '' }) => Key.slice(at.Prefix.length)).filter(isBlobId);
+  }
 }
 
 async function loadSdk(config: S3BlobsConfig): Promise<Sdk> {

@@ -52,6 +52,11 @@ export interface UserDoor {
    */
   text(statement: Statement, settings?: Settings): Promise<TextRow[]>;
   /**
+   * Runs a statement and takes it back, in one round trip. Returns where the caller may run it, and throws what it
+   * would throw where they may not.
+   */
+  rehearse(statement: Statement): Promise<void>;
+  /**
    * A transaction of several statements. It commits when `work` returns and rolls back when it throws.
    * `signal` cancels the statement that is running, which makes it throw.
    */
@@ -113,6 +118,7 @@ export function createDb({ authenticator, system, onError }: DbOptions): Db {
   return {
     as: (claims) => ({
       text: (statement, settings) => lastOf(users, [prologue(claims, settings), statement]),
+      rehearse: (statement) => rehearse(users, [BEGIN, prologue(claims), statement, ROLLBACK], epoch),
       tx: (work, settings, signal) =>
         inTransaction(
           usersLogin,
@@ -155,6 +161,30 @@ function openPool(config: PoolConfig, onError: (error: Error) => void): Pool {
 }
 
 const BEGIN: Statement = { text: 'begin', values: [] };
+const ROLLBACK: Statement = { text: 'rollback', values: [] };
+
+async function rehearse(pool: Pool, statements: readonly Statement[], epoch: number): Promise<void> {
+  const client = await pool.connect();
+  let broken = false;
+  const once = async () => {
+    broken = true;
+    await submit(client, statements, epoch, () => {}).catch(async (error) => {
+      // The rollback at the end of the batch was skipped with the rest of it.
+      await client.query('rollback');
+      broken = false;
+      throw error;
+    });
+    broken = false;
+  };
+  try {
+    await once().catch((error) => {
+      if (!isStaleStatement(error)) throw error;
+      return once();
+    });
+  } finally {
+    client.release(broken);
+  }
+}
 
 /** One statement that switches to the caller's role and tells SQL who that is, until the transaction ends. */
 function prologue(claims: Claims, settings: Settings = {}): Statement {

@@ -4,7 +4,6 @@ import {
   CreateBucketSchema,
   DeleteBucketQuerySchema,
   DeleteBucketReplySchema,
-  StorageUsageSchema,
   UpdateBucketReplySchema,
   UpdateBucketSchema,
 } from '@insforge/contract/storage.ts';
@@ -13,12 +12,12 @@ import { z } from 'zod';
 import { audit } from '#platform/audit.ts';
 import {
   type Bucket,
+  type BucketContent,
   createBucket,
   deleteBucket,
   getBucket,
   listBuckets,
   measureBucket,
-  measureBuckets,
   updateBucket,
 } from '../buckets.ts';
 import { dropPresets } from '../policies.ts';
@@ -32,7 +31,7 @@ const NEXT_ACTIONS =
 
 /** Buckets, for the admin. */
 export const bucketRoutes: FastifyPluginAsyncZod<{ storage: Storage }> = async (app, { storage }) => {
-  const { db } = storage;
+  const { db, buckets, collectGarbage } = storage;
 
   app.get(BUCKETS, { schema: { response: { 200: BucketListSchema } } }, async () =>
     (await listBuckets(db.system)).map(toReply),
@@ -48,6 +47,7 @@ export const bucketRoutes: FastifyPluginAsyncZod<{ storage: Storage }> = async (
         await audit(tx, request, { action: 'CREATE_BUCKET', module: 'STORAGE', details: { bucketName, ...settings } });
         return bucket;
       });
+      buckets.forget();
       return reply
         .status(201)
         .send({ message: 'Bucket created successfully', bucketName, isPublic, nextActions: NEXT_ACTIONS });
@@ -57,14 +57,16 @@ export const bucketRoutes: FastifyPluginAsyncZod<{ storage: Storage }> = async (
   app.patch(
     `${BUCKETS}/:bucket`,
     { schema: { params: BucketParamsSchema, body: UpdateBucketSchema, response: { 200: UpdateBucketReplySchema } } },
-    (request) =>
-      db.system.tx(async (tx) => {
-        const bucket = await updateBucket(tx, request.params.bucket, request.body);
-        const details = { bucketName: bucket.name, ...request.body };
+    async (request) => {
+      const bucket = await db.system.tx(async (tx) => {
+        const details = { bucketName: request.params.bucket, ...request.body };
         await audit(tx, request, { action: 'UPDATE_BUCKET', module: 'STORAGE', details });
-        const { name, public: isPublic, createdAt, ...settings } = toReply(bucket);
-        return { message: 'Bucket updated', bucket: name, isPublic, ...settings };
-      }),
+        return updateBucket(tx, request.params.bucket, request.body);
+      });
+      buckets.forget();
+      const { name, public: isPublic, createdAt, ...settings } = toReply(bucket);
+      return { message: 'Bucket updated', bucket: name, isPublic, ...settings };
+    },
   );
 
   app.delete(
@@ -89,30 +91,17 @@ export const bucketRoutes: FastifyPluginAsyncZod<{ storage: Storage }> = async (
         await audit(tx, request, { action: 'DELETE_BUCKET', module: 'STORAGE', details });
         return measured;
       });
-      storage.collectGarbage();
-      const what = `${content.objects} objects of ${content.bytes} bytes`;
-      return dryRun
-        ? {
-            message: `Would delete bucket "${name}" with ${what}`,
-            dryRun,
-            ...content,
-            nextActions: `DELETE ${BUCKETS}/${name} does it.`,
-          }
-        : {
-            message: `Bucket deleted successfully, with ${what}`,
-            dryRun,
-            ...content,
-            nextActions: `POST ${BUCKETS} makes a new one.`,
-          };
+      buckets.forget();
+      collectGarbage();
+      return { message: describeDeletion(name, content, dryRun), dryRun, ...content };
     },
   );
-
-  app.get('/api/storage/usage', { schema: { response: { 200: StorageUsageSchema } } }, async () => {
-    const buckets = await measureBuckets(db.system);
-    const sum = (field: 'objects' | 'bytes') => buckets.reduce((total, bucket) => total + bucket[field], 0);
-    return { buckets, objects: sum('objects'), bytes: sum('bytes') };
-  });
 };
+
+function describeDeletion(name: string, { objects, bytes }: BucketContent, dryRun: boolean): string {
+  const what = `${objects} objects of ${bytes} bytes`;
+  return dryRun ? `Would delete bucket "${name}" with ${what}` : `Bucket deleted successfully, with ${what}`;
+}
 
 function toReply({ name, isPublic, createdAt, fileSizeLimit, allowedMimeTypes, inlineActiveContent }: Bucket) {
   return {

@@ -8,7 +8,6 @@ import {
 import type { FastifyRequest } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
-import { getBucket } from '../buckets.ts';
 import { deleteObjects, noObject } from '../objects.ts';
 import { readPage } from '../pages.ts';
 import { asActor, type Storage } from '../storage.ts';
@@ -36,7 +35,7 @@ export const objectRoutes: FastifyPluginAsyncZod<ObjectOptions> = async (app, { 
     },
     async (request) => {
       const { bucket } = request.params;
-      await getBucket(storage.db.system, bucket);
+      await storage.buckets.get(bucket);
       const page = await asActor(storage, actorOf(request), `list bucket "${bucket}"`, (tx) =>
         readPage(tx, bucket, request.query),
       );
@@ -61,7 +60,7 @@ export const objectRoutes: FastifyPluginAsyncZod<ObjectOptions> = async (app, { 
     },
     async (request) => {
       const { bucket } = request.params;
-      await getBucket(storage.db.system, bucket);
+      await storage.buckets.get(bucket);
       const keys = [...new Set(request.body.keys)];
       const deleted = new Set(await deleteObjects(storage, actorOf(request), bucket, keys));
       return { results: keys.map((key) => ({ key, status: deleted.has(key) ? 'deleted' : 'notFound' }) as const) };

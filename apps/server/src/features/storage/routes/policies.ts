@@ -15,7 +15,8 @@ const POLICIES = '/api/storage/buckets/:bucket/policies';
 const BucketParamsSchema = z.object({ bucket: z.string() });
 
 /** Who may do what in a bucket, as policies that the admin can read and change. */
-export const policyRoutes: FastifyPluginAsyncZod<{ storage: Storage }> = async (app, { storage: { db } }) => {
+export const policyRoutes: FastifyPluginAsyncZod<{ storage: Storage }> = async (app, { storage }) => {
+  const { db, buckets } = storage;
   app.get(POLICIES, { schema: { params: BucketParamsSchema, response: { 200: BucketPoliciesSchema } } }, (request) =>
     listBucketPolicies(db.system, request.params.bucket),
   );
@@ -35,6 +36,7 @@ export const policyRoutes: FastifyPluginAsyncZod<{ storage: Storage }> = async (
         await audit(tx, request, { action: 'APPLY_BUCKET_PRESET', module: 'STORAGE', details });
         return applyPreset(tx, bucket, preset);
       });
+      buckets.forget();
       return { message: describe(bucket, preset, dryRun), dryRun, statements };
     },
   );

@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { AppError } from '#platform/errors.ts';
 import type { Guards } from '#platform/http/caller.ts';
-import { type Bucket, getBucket } from '../buckets.ts';
+import type { Bucket } from '../buckets.ts';
 import type { LinkSigner } from '../links.ts';
 import type { Actor, Storage } from '../storage.ts';
 import { actorOf, EVERYBODY, keyOf } from './request.ts';
@@ -36,7 +36,7 @@ export function createReaderGuard({ storage, guards, links }: ReaderOptions) {
   return async (request: FastifyRequest, reply: FastifyReply, operation?: string): Promise<void> => {
     const { bucket: name } = request.params as { bucket: string };
     const query = request.query as { expires?: unknown; signature?: unknown };
-    const bucket = await getBucket(storage.db.system, name);
+    const bucket = await storage.buckets.get(name);
     if (bucket.isPublic) {
       request.reader = { bucket, actor: EVERYBODY, by: 'public' };
       return;
