@@ -216,7 +216,10 @@ test('a rehearsal says what would happen, and nothing does', async () => {
   const count = async () => (await owner.query('select from notes')).rowCount;
   await db.as(user('a')).rehearse(insert);
   await expect(db.as({ role: 'anon' }).rehearse(insert)).rejects.toHaveProperty('code', '42501');
-  await expect(db.as(user('a')).rehearse({ ...insert, values: ['1', null, 'taken'] })).rejects.toHaveProperty('code', '23505');
+  await expect(db.as(user('a')).rehearse({ ...insert, values: ['1', null, 'taken'] })).rejects.toHaveProperty(
+    'code',
+    '23505',
+  );
   // What was prepared is out of date, and is prepared again.
   const returning = { text: 'insert into notes values ($1, $2) returning *', values: ['4', user('a').sub ?? null] };
   await db.as(user('a')).rehearse(returning);
