@@ -80,8 +80,6 @@ export function openBrowser({ url }: Provider) {
   };
 }
 
-export type Browser = ReturnType<typeof openBrowser>;
-
 export interface Visit {
   url: string;
   /** 0 where the browser was sent away. */
