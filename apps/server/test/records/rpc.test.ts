@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { expectReads } from './scenarios.ts';
-import { type Headers, OPEN, startApi } from './start.ts';
+import { type Headers, OPEN, startApi, tokenOf } from './start.ts';
 
 const FUNCTIONS = `
   create table notes (id int primary key, body text, score int);
@@ -315,4 +315,31 @@ test('an error is told in a header where there is no body', async () => {
   const { as } = await startApi(FUNCTIONS);
   const reply = await as('alice').head('notes?nothing=eq.1');
   expect([reply.status, reply.text, reply.headers['proxy-status']]).toEqual([400, '', 'PostgREST; error=42703']);
+});
+
+test('a client that goes away takes its statement with it', async () => {
+  const api = await startApi(
+    `create function nap() returns int volatile language plpgsql as $$ begin perform pg_sleep(30); return 1; end $$; ${OPEN}`,
+  );
+  const base = await api.listen();
+  const running = async () =>
+    (
+      await api.sql<{ n: number }>(
+        `select count(*)::int as n from pg_stat_activity where datname = current_database() and state = 'active' and wait_event = 'PgSleep'`,
+      )
+    )[0]?.n;
+  for (const prefer of ['', 'tx=rollback']) {
+    const controller = new AbortController();
+    const answer = fetch(`${base}/api/database/rpc/nap`, {
+      method: 'POST',
+      body: '{}',
+      signal: controller.signal,
+      headers: { authorization: `Bearer ${await tokenOf('alice')}`, 'content-type': 'application/json', prefer },
+    });
+    await expect.poll(running, { timeout: 5000 }).toBe(1);
+    controller.abort();
+    await expect(answer).rejects.toThrow('aborted');
+    await expect.poll(running, { timeout: 5000 }).toBe(0);
+  }
+  expect((await api.as('alice').get('nothing')).status).toBe(404);
 });

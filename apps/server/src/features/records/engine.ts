@@ -22,6 +22,7 @@ export async function answerRequest(
   { db, cache, options }: Engine,
   claims: Claims,
   request: HttpRequest,
+  signal?: AbortSignal,
 ): Promise<Answer> {
   const schema = cache.current;
   const intent = parseRequest(request, schema, options.maxRows);
@@ -34,7 +35,7 @@ export async function answerRequest(
   if (compiled.plan.format.plan && claims.role !== 'project_admin' && !options.arePlansPublic)
     throw noPlans(intent.accept);
   const settings = settingsOf(schema, claims, compiled.plan, intent, request, timezone);
-  const execution = await execute(db, claims, compiled, intent.values, settings);
+  const execution = await execute({ db, claims, settings, signal }, compiled, intent.values);
   return respond(intent, compiled.plan, execution, { path: request.path, query: request.query, timezone });
 }
 

@@ -18,17 +18,26 @@ export interface Execution {
   readonly estimate: number | undefined;
 }
 
+/** With whose rights and under which settings a request runs, and what ends it early. */
+export interface ExecutionContext {
+  readonly db: Db;
+  readonly claims: Claims;
+  readonly settings: Settings;
+  readonly signal: AbortSignal | undefined;
+}
+
 export async function execute(
-  db: Db,
-  claims: Claims,
-  { plan, statement, estimate }: CompiledRequest,
+  context: ExecutionContext,
+  compiled: CompiledRequest,
   values: Values,
-  settings: Settings,
 ): Promise<Execution> {
+  const { plan, statement } = compiled;
   try {
-    if (plan.isTransaction)
-      return await executeInTransaction(db, claims, { plan, statement, estimate }, values, settings);
-    const rows = await db.as(claims).text({ text: statement.text, values: bind(statement.slots, values) }, settings);
+    if (plan.isTransaction) return await executeInTransaction(context, compiled, values);
+    const { db, claims, settings, signal } = context;
+    const rows = await db
+      .as(claims)
+      .text({ text: statement.text, values: bind(statement.slots, values) }, settings, signal);
     return { row: rows[0] ?? [], lines: plan.format.plan ? rows.map(([line]) => line ?? '') : [], estimate: undefined };
   } catch (error) {
     throw fromGuard(error, values, plan.guards) ?? error;
@@ -46,28 +55,29 @@ class RolledBack extends Error {
 }
 
 async function executeInTransaction(
-  db: Db,
-  claims: Claims,
-  compiled: CompiledRequest,
+  { db, claims, settings, signal }: ExecutionContext,
+  { plan, statement, estimate }: CompiledRequest,
   values: Values,
-  settings: Settings,
 ): Promise<Execution> {
-  const { plan, statement, estimate } = compiled;
   try {
-    return await db.as(claims).tx(async (tx) => {
-      const rows = await tx.query<Record<string, unknown>>(fill(statement, values));
-      const columns = rows.map((row) => Object.values(row).map(toText));
-      const [explained] = estimate ? await tx.query<Record<string, unknown>>(fill(estimate, values)) : [];
-      const execution: Execution = {
-        row: columns[0] ?? [],
-        lines: plan.format.plan ? columns.map(([line]) => line ?? '') : [],
-        estimate: explained && planRows(Object.values(explained)[0]),
-      };
-      if (!plan.isRolledBack) return execution;
-      // Deferred constraints speak up now or never.
-      await tx.query(sql`set constraints all immediate`);
-      throw new RolledBack(execution);
-    }, settings);
+    return await db.as(claims).tx(
+      async (tx) => {
+        const rows = await tx.query<Record<string, unknown>>(fill(statement, values));
+        const columns = rows.map((row) => Object.values(row).map(toText));
+        const [explained] = estimate ? await tx.query<Record<string, unknown>>(fill(estimate, values)) : [];
+        const execution: Execution = {
+          row: columns[0] ?? [],
+          lines: plan.format.plan ? columns.map(([line]) => line ?? '') : [],
+          estimate: explained && planRows(Object.values(explained)[0]),
+        };
+        if (!plan.isRolledBack) return execution;
+        // Deferred constraints speak up now or never.
+        await tx.query(sql`set constraints all immediate`);
+        throw new RolledBack(execution);
+      },
+      settings,
+      signal,
+    );
   } catch (error) {
     if (error instanceof RolledBack) return error.execution;
     throw error;

@@ -23,7 +23,7 @@ export function registerRoutes(app: FastifyInstance, engine: Engine): void {
     app.route<Named>({
       method: methods,
       url: `${path}/:name`,
-      handler: async (request, reply) => send(reply, await handle(engine, target, request)),
+      handler: async (request, reply) => send(reply, await handle(engine, target, request, departure(reply))),
     });
     app.options<Named>(`${path}/:name`, (request, reply) => {
       const list = target === 'table' ? tableMethods : functionMethods;
@@ -71,7 +71,21 @@ async function sendDocument(
   return reply.type(`${DOCUMENT_TYPE}; charset=utf-8`).send(JSON.stringify(document));
 }
 
-async function handle(engine: Engine, target: Target, request: FastifyRequest<Named>): Promise<Answer> {
+/** Aborts when the client goes away before it has its answer. */
+function departure({ raw }: FastifyReply): AbortSignal {
+  const controller = new AbortController();
+  raw.on('close', () => {
+    if (!raw.writableFinished) controller.abort();
+  });
+  return controller.signal;
+}
+
+async function handle(
+  engine: Engine,
+  target: Target,
+  request: FastifyRequest<Named>,
+  signal: AbortSignal,
+): Promise<Answer> {
   const { name } = request.params;
   const { relations } = engine.cache.current;
   if (hasForbiddenCharacters(name) && ![...relations.values()].some((tables) => tables.has(name))) {
@@ -80,7 +94,7 @@ async function handle(engine: Engine, target: Target, request: FastifyRequest<Na
   for (const header of ['accept-profile', 'content-profile']) {
     if (isRepeated(request, header)) throw new AppError('INVALID_INPUT', `The header ${header} must be given once`);
   }
-  return answerRequest(engine, request.caller.claims, toHttp(target, request));
+  return answerRequest(engine, request.caller.claims, toHttp(target, request), signal);
 }
 
 function toHttp(target: Target, request: FastifyRequest<Named>): HttpRequest {
@@ -120,7 +134,7 @@ function renderError(error: unknown, request: FastifyRequest, reply: FastifyRepl
   const isAnonymous = request.caller?.claims.role === 'anon';
   const answer = error instanceof AppError ? undefined : toErrorAnswer(error, isAnonymous);
   if (!answer) throw error;
-  if (answer.status >= 500) request.log.error({ err: error }, 'records.failed');
+  if (answer.status >= 500 && !reply.raw.destroyed) request.log.error({ err: error }, 'records.failed');
   return reply
     .code(answer.status)
     .headers(answer.headers)

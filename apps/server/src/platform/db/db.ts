@@ -48,9 +48,9 @@ export type Settings = Readonly<Record<string, string>>;
 export interface UserDoor {
   /**
    * The fast path: one statement in its own transaction, in one round trip. Values travel as text and
-   * come back as text.
+   * come back as text. `signal` cancels it.
    */
-  text(statement: Statement, settings?: Settings): Promise<TextRow[]>;
+  text(statement: Statement, settings?: Settings, signal?: AbortSignal): Promise<TextRow[]>;
   /**
    * Runs a statement and takes it back, in one round trip. Returns where the caller may run it, and throws what it
    * would throw where they may not.
@@ -101,23 +101,34 @@ export function createDb({ authenticator, system, onError }: DbOptions): Db {
   const usersLogin = { pool: users, config: authenticator };
   const ownersLogin = { pool: owners, config: system };
 
-  const once = async (pool: Pool, statements: readonly Statement[]) => {
+  const once = async ({ pool, config }: Login, statements: readonly Statement[], signal?: AbortSignal) => {
+    signal?.throwIfAborted();
     const client = await pool.connect();
-    return submit(client, statements, epoch, (broken) => client.release(broken));
+    let isCancelled = false;
+    const cancel = () => {
+      // It may arrive late and hit what runs next, so nobody else gets this connection.
+      isCancelled = true;
+      void cancelBackend(config, client);
+    };
+    signal?.addEventListener('abort', cancel, { once: true });
+    return submit(client, statements, epoch, (broken) => {
+      signal?.removeEventListener('abort', cancel);
+      client.release(broken || isCancelled);
+    });
   };
   /** Rows of the last statement. A prepared statement that is out of date has done nothing, and is sent again. */
-  const lastOf = async (pool: Pool, statements: readonly Statement[]) => {
+  const lastOf = async (login: Login, statements: readonly Statement[], signal?: AbortSignal) => {
     try {
-      return (await once(pool, statements))[statements.length - 1] ?? [];
+      return (await once(login, statements, signal))[statements.length - 1] ?? [];
     } catch (error) {
       if (!isStaleStatement(error)) throw error;
-      return (await once(pool, statements))[statements.length - 1] ?? [];
+      return (await once(login, statements, signal))[statements.length - 1] ?? [];
     }
   };
 
   return {
     as: (claims) => ({
-      text: (statement, settings) => lastOf(users, [prologue(claims, settings), statement]),
+      text: (statement, settings, signal) => lastOf(usersLogin, [prologue(claims, settings), statement], signal),
       rehearse: (statement) => rehearse(users, [BEGIN, prologue(claims), statement, ROLLBACK], epoch),
       tx: (work, settings, signal) =>
         inTransaction(
@@ -131,7 +142,7 @@ export function createDb({ authenticator, system, onError }: DbOptions): Db {
     }),
     system: {
       ...statementsOf(owners),
-      text: (statement) => lastOf(owners, [statement]),
+      text: (statement) => lastOf(ownersLogin, [statement]),
       tx: (work, signal) =>
         inTransaction(
           ownersLogin,
