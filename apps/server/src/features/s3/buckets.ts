@@ -15,7 +15,7 @@ import { parseXml, textOf, type XmlNode } from './xml.ts';
 /** All buckets; the owner of one access key is the owner of all. */
 export async function listBuckets({ storage, request }: S3Context): Promise<S3Reply> {
   const prefix = request.query.get('prefix') ?? '';
-  const buckets = await storage.db.system.tx(listStorageBuckets);
+  const buckets = await listStorageBuckets(storage.db.system);
   const nodes = buckets
     .filter(({ name }) => name.startsWith(prefix))
     .map(
@@ -60,19 +60,19 @@ export async function deleteBucket({ storage, request }: S3Context): Promise<S3R
 }
 
 export async function headBucket({ storage, request, region }: S3Context): Promise<S3Reply> {
-  await storage.db.system.tx((tx) => getBucket(tx, request.bucket));
+  await getBucket(storage.db.system, request.bucket);
   return { headers: { 'x-amz-bucket-region': region } };
 }
 
 export async function getBucketLocation({ storage, request, region }: S3Context): Promise<S3Reply> {
-  await storage.db.system.tx((tx) => getBucket(tx, request.bucket));
+  await getBucket(storage.db.system, request.bucket);
   // Of the region that everything began in, S3 says nothing.
   return xmlReply('LocationConstraint', region === 'us-east-1' ? '' : region);
 }
 
 /** Stored and told, and no more: an object has one version, whatever this says. */
 export async function getBucketVersioning({ storage, request }: S3Context): Promise<S3Reply> {
-  const { versioningStatus } = await storage.db.system.tx((tx) => getBucket(tx, request.bucket));
+  const { versioningStatus } = await getBucket(storage.db.system, request.bucket);
   return xmlReply('VersioningConfiguration', [
     ['Status', versioningStatus === 'Disabled' ? undefined : versioningStatus],
   ]);

@@ -35,7 +35,7 @@ export async function completeMultipartUpload(context: S3Context): Promise<S3Rep
   const known = await findS3Upload(storage.db.system, id);
   try {
     const upload = await currentUpload(context);
-    const parts = chooseParts(wanted, await storage.db.system.tx((tx) => listParts(tx, upload)));
+    const parts = chooseParts(wanted, await listParts(storage.db.system, upload));
     const checksums = await sumUp(request, parts, known);
     checkSize(request, parts);
     await storage.db.system.query(sql`
@@ -121,21 +121,21 @@ function readParts(document: XmlValue): WantedPart[] {
 
 function chooseParts(wanted: readonly WantedPart[], stored: readonly UploadPart[]): UploadPart[] {
   const byNumber = new Map(stored.map((part) => [part.number, part]));
-  return wanted.map(({ number, etag, checksums }, index) => {
+  const parts = wanted.map(({ number, etag, checksums }) => {
     const part = byNumber.get(number);
     const isSame =
       part?.etag === etag &&
       Object.entries(checksums).every(([algorithm, value]) => (part.checksums?.[algorithm] ?? value) === value);
     if (!part || !isSame) throw new S3Error('InvalidPart', undefined, { PartNumber: number, ETag: etag });
-    if (part.size < MIN_PART_BYTES && index < wanted.length - 1) {
-      throw new S3Error('EntityTooSmall', undefined, {
-        ProposedSize: part.size,
-        MinSizeAllowed: MIN_PART_BYTES,
-        PartNumber: number,
-        ETag: etag,
-      });
-    }
     return part;
+  });
+  const small = parts.slice(0, -1).find(({ size }) => size < MIN_PART_BYTES);
+  if (!small) return parts;
+  throw new S3Error('EntityTooSmall', undefined, {
+    ProposedSize: small.size,
+    MinSizeAllowed: MIN_PART_BYTES,
+    PartNumber: small.number,
+    ETag: small.etag,
   });
 }
 

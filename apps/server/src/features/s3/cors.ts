@@ -19,7 +19,7 @@ const MAX_RULES = 100;
 const METHODS = new Set(['GET', 'PUT', 'HEAD', 'POST', 'DELETE']);
 
 export async function getBucketCors({ storage, request }: S3Context): Promise<S3Reply> {
-  const rules = rulesOf((await storage.db.system.tx((tx) => getBucket(tx, request.bucket))).corsRules);
+  const rules = rulesOf((await getBucket(storage.db.system, request.bucket)).corsRules);
   if (!rules) throw new S3Error('NoSuchCORSConfiguration', undefined, { BucketName: request.bucket });
   const nodes = rules.map((rule): XmlNode => {
     const texts = Object.entries(rule).flatMap(([name, value]): XmlNode[] =>

@@ -7,7 +7,8 @@ import { S3Error } from './errors.ts';
 import { findOperation, type Operation } from './operations.ts';
 import { openPayload } from './payload.ts';
 import { readRequest, type S3Request } from './request.ts';
-import { checkSignature, readSignature, signingKey, verifySignature } from './sigv4.ts';
+import { checkSignature, readSignature } from './signature.ts';
+import { signingKey, verifySignature } from './sigv4.ts';
 
 /** An HTTP request as the gateway needs it: nothing merged, nothing decoded, the body unread. */
 export interface RawRequest {
@@ -43,7 +44,7 @@ export async function serve(gateway: Gateway, keys: AccessKeyRing, raw: RawReque
   const signer = verifySignature(signature, request, signingKey(secret, signature));
   keys.touch(accessKeyId);
   const operation = findOperation(request);
-  const payload = openPayload(request, signature, signer, raw.body);
+  const payload = openPayload({ request, signature, signer, body: raw.body, sumsBody: !operation.sumsObject });
   const actor = { claims: { role: 'project_admin' }, via: 's3', accessKeyId } as const;
   const reply = await operation.run({ ...gateway, request, origin: raw.origin, payload, actor });
   return { reply, operation, request, accessKeyId };
@@ -82,7 +83,7 @@ export async function toS3Error(
 
 /** The storage says that something is not there; S3 wants to know whether it was the bucket. */
 async function missing({ db }: Storage, { bucket, key }: S3Request): Promise<S3Error> {
-  const found = await db.system.tx((tx) => findBucket(tx, bucket)).catch(() => undefined);
+  const found = await findBucket(db.system, bucket).catch(() => undefined);
   return found
     ? new S3Error('NoSuchKey', undefined, { Key: key })
     : new S3Error('NoSuchBucket', undefined, { BucketName: bucket });

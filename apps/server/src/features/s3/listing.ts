@@ -87,10 +87,9 @@ async function readPage(
   const rest = startAfter.startsWith(prefix) ? startAfter.slice(prefix.length) : '';
   const isFolder = delimiter !== '' && rest !== '' && rest.indexOf(delimiter) === rest.length - delimiter.length;
   const after = isFolder ? `${startAfter}\u{10ffff}` : startAfter;
-  const page = await storage.db.system.tx(async (tx) => {
-    await getBucket(tx, bucket);
-    return listStorageObjects(tx, { bucket, prefix, delimiter, startAfter: after, startAt, limit });
-  });
+  const { system } = storage.db;
+  await getBucket(system, bucket);
+  const page = await listStorageObjects(system, { bucket, prefix, delimiter, startAfter: after, startAt, limit });
   return { prefix, delimiter, limit, page, encode: readEncoding(request) };
 }
 

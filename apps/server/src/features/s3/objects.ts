@@ -94,7 +94,7 @@ export async function copyObject({ storage, actor, request }: S3Context): Promis
   if (from.bucket === to.bucket && from.key === to.key && !newMetadata && !newTags) {
     throw new S3Error('InvalidRequest', 'An object can be copied to itself only to change its metadata or tags');
   }
-  const tags = newTags ? readTagsHeader(request) : await storage.db.system.tx((tx) => readTags(tx, from));
+  const tags = newTags ? readTagsHeader(request) : await readTags(storage.db.system, from);
   const stored = await copyStoredObject(storage, actor, {
     from,
     to,
@@ -127,7 +127,7 @@ function checksumNodes({ metadata }: StoredObject): XmlNode[] {
 /** Gone is gone: a key that was not there is no error. */
 export async function deleteObject({ storage, actor, request }: S3Context): Promise<S3Reply> {
   const { bucket, key } = request;
-  await storage.db.system.tx((tx) => getBucket(tx, bucket));
+  await getBucket(storage.db.system, bucket);
   if (headerOf(request, 'if-match') !== undefined) throw new S3Error('NotImplemented', 'Deletes take no condition');
   await deleteStoredObjects(storage, actor, bucket, [key]);
   return { status: 204 };
@@ -142,7 +142,7 @@ export async function deleteObjects({ storage, actor, request, payload }: S3Cont
     problem: problemOf(textOf(object, 'VersionId'), textOf(object, 'ETag')),
   }));
   if (wanted.length === 0 || wanted.length > MAX_DELETED) throw new S3Error('MalformedXML');
-  await storage.db.system.tx((tx) => getBucket(tx, request.bucket));
+  await getBucket(storage.db.system, request.bucket);
   const keys = wanted.filter(({ problem }) => !problem).map(({ key }) => key);
   await deleteStoredObjects(storage, actor, request.bucket, keys);
   const isQuiet = textOf(document, 'Quiet') === 'true';

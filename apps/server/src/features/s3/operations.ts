@@ -12,15 +12,9 @@ import type { S3Context, S3Reply } from './context.ts';
 import { deleteBucketCors, getBucketCors, putBucketCors } from './cors.ts';
 import { S3Error } from './errors.ts';
 import { listObjects, listObjectsV2, listObjectVersions } from './listing.ts';
-import {
-  abortMultipartUpload,
-  createMultipartUpload,
-  listMultipartUploads,
-  listParts,
-  uploadPart,
-  uploadPartCopy,
-} from './multipart.ts';
+import { abortMultipartUpload, createMultipartUpload, listMultipartUploads } from './multipart.ts';
 import { copyObject, deleteObject, deleteObjects, getObject, headObject, putObject } from './objects.ts';
+import { listParts, uploadPart, uploadPartCopy } from './parts.ts';
 import { headerOf, hoisted, type S3Request } from './request.ts';
 import { deleteObjectTagging, getObjectTagging, putObjectTagging } from './tagging.ts';
 
@@ -37,6 +31,8 @@ export interface Operation {
   takes: readonly string[];
   /** Set for what changes a bucket: the name of the deed in the audit log. */
   audit?: string;
+  /** True: its checksum headers are about the object, and say nothing of the body. */
+  sumsObject?: boolean;
   run: (context: S3Context) => Promise<S3Reply>;
 }
 
@@ -59,7 +55,7 @@ type Row = [
   needs: readonly string[],
   takes: readonly string[],
   run: Operation['run'],
-  more?: Pick<Operation, 'header' | 'audit'>,
+  more?: Pick<Operation, 'header' | 'audit' | 'sumsObject'>,
 ];
 
 // biome-ignore format: a table is read in columns
@@ -91,7 +87,7 @@ const ROWS: readonly Row[] = [
   ['UploadPart',              'PUT',    'object',  ['partNumber', 'uploadId'], [],                                                               uploadPart],
   ['UploadPartCopy',          'PUT',    'object',  ['partNumber', 'uploadId'], [],                                                               uploadPartCopy, { header: COPY }],
   ['ListParts',               'GET',    'object',  ['uploadId'],               ['max-parts', 'part-number-marker', 'encoding-type'],             listParts],
-  ['CompleteMultipartUpload', 'POST',   'object',  ['uploadId'],               [],                                                               completeMultipartUpload],
+  ['CompleteMultipartUpload', 'POST',   'object',  ['uploadId'],               [],                                                               completeMultipartUpload, { sumsObject: true }],
   ['AbortMultipartUpload',    'DELETE', 'object',  ['uploadId'],               [],                                                               abortMultipartUpload],
 ];
 

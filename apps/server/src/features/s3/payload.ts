@@ -11,7 +11,8 @@ import {
 import { decodeChunks } from './chunks.ts';
 import { S3Error } from './errors.ts';
 import { headerOf, type S3Request } from './request.ts';
-import type { ChunkSigner, Signature } from './sigv4.ts';
+import type { Signature } from './signature.ts';
+import type { ChunkSigner } from './sigv4.ts';
 
 /** A checksum that came with a body, in base64. */
 export interface SentChecksum {
@@ -56,27 +57,31 @@ const MODES: ReadonlyMap<string, Mode> = new Map([
 
 const HASHED: Mode = { isChunked: false, isSigned: false, hasTrailers: false };
 
+interface PayloadOptions {
+  request: S3Request;
+  signature: Signature;
+  signer: ChunkSigner;
+  body: AsyncIterable<Uint8Array>;
+  /** True where checksum headers are about the body. */
+  sumsBody: boolean;
+}
+
 /**
  * Decides how the body is to be read and what it will be held against.
  * @throws S3Error before a byte is read, for what can be seen from the headers
  */
-export function openPayload(
-  request: S3Request,
-  signature: Signature,
-  signer: ChunkSigner,
-  source: AsyncIterable<Uint8Array>,
-): Payload {
+export function openPayload({ request, signature, signer, body, sumsBody }: PayloadOptions): Payload {
   const mode = readMode(signature);
   const size = readSize(request, mode);
   const trailers = mode.hasTrailers ? readTrailerNames(request) : undefined;
-  const announced = readChecksum(request, trailers);
+  const announced = sumsBody ? readChecksum(request, trailers) : undefined;
   const md5 = readMd5(request);
   let checksum: SentChecksum | undefined;
 
   async function* read(wanted?: ChecksumAlgorithm): AsyncGenerator<Uint8Array, void> {
     const inspection = await createInspection(signature.payload, md5, announced?.algorithm ?? wanted);
     const format = { signer: mode.isSigned ? signer : undefined, trailers };
-    const chunks = mode.isChunked ? decodeChunks(source, format) : passOn(source);
+    const chunks = mode.isChunked ? decodeChunks(body, format) : passOn(body);
     let received = 0;
     let step = await chunks.next();
     for (; !step.done; step = await chunks.next()) {

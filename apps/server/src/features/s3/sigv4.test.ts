@@ -1,7 +1,8 @@
 import { createHash, createHmac } from 'node:crypto';
 import { expect, test } from 'vitest';
 import { readRequest, type S3Request } from './request.ts';
-import { canonicalRequest, checkSignature, readSignature, signingKey, uriEncode, verifySignature } from './sigv4.ts';
+import { checkSignature, readSignature } from './signature.ts';
+import { canonicalRequest, signingKey, uriEncode, verifySignature } from './sigv4.ts';
 
 // The examples of AWS's documentation: sig-v4-header-based-auth, sigv4-query-string-auth, sigv4-streaming and
 // sigv4-streaming-trailers. They use virtual hosts, so the path is put in after the request was taken apart.

@@ -15,7 +15,7 @@ const MAX_VALUE_LENGTH = 256;
 
 export async function getObjectTagging({ storage, actor, request }: S3Context): Promise<S3Reply> {
   await headObject(storage, actor, request.bucket, request.key);
-  const tags = await storage.db.system.tx((tx) => readTags(tx, request));
+  const tags = await readTags(storage.db.system, request);
   const nodes = tags.map(
     ([key, value]): XmlNode => [
       'Tag',
