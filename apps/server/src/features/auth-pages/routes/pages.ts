@@ -129,7 +129,7 @@ function page(app: FastifyInstance, options: PageOptions, name: string, { show, 
     const view = await look(options, request, reply);
     return display(reply, view, show(view));
   });
-  app.post(`/auth/${name}`, { config: perMinute(30) }, async (request, reply) => {
+  app.post(`/auth/${name}`, { config: perMinute(100) }, async (request, reply) => {
     const form = FormSchema.parse(request.body ?? {});
     formGuard.check(request, form.csrf);
     const view = await look(options, request, reply);
