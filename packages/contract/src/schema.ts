@@ -259,3 +259,91 @@ export const SchemaQuerySchema = z.object({ schema: z.string().default('public')
 
 export const DatabaseConfigSchema = z.object({ autoEnableRls: z.boolean() });
 export const UpdateDatabaseConfigSchema = DatabaseConfigSchema.partial();
+
+export const CatalogQuerySchema = z.object({
+  format: z.enum(['json', 'markdown']).default('json'),
+  /** Only this schema. */
+  schema: z.string().optional(),
+  /** Only these tables and views, with all details: `notes,shop.orders`. */
+  tables: z.string().optional(),
+  /** `full` gives all details of everything. */
+  detail: z.enum(['summary', 'full']).optional(),
+});
+export type CatalogQuery = z.infer<typeof CatalogQuerySchema>;
+
+/** A table or view in all its details. */
+export const RelationSchema = z.object({
+  schema: z.string(),
+  name: z.string(),
+  kind: z.enum(['table', 'partitioned table', 'foreign table', 'view', 'materialized view']),
+  comment: z.string().nullable(),
+  /** Exact while they are few, then the planner's estimate. */
+  rows: z.number(),
+  bytes: z.number(),
+  rlsEnabled: z.boolean(),
+  columns: z.array(
+    z.object({
+      name: z.string(),
+      type: z.string(),
+      nullable: z.boolean(),
+      default: z.string().nullable(),
+      generated: z.enum(['always', 'by default', 'stored']).nullable(),
+      comment: z.string().nullable(),
+    }),
+  ),
+  constraints: z.array(
+    z.object({
+      name: z.string(),
+      kind: z.enum(['primary key', 'unique', 'foreign key', 'check', 'exclusion']),
+      definition: z.string(),
+    }),
+  ),
+  /** Foreign keys of other tables that refer to this one. */
+  referencedBy: z.array(z.string()),
+  indexes: z.array(z.object({ name: z.string(), definition: z.string(), bytes: z.number(), valid: z.boolean() })),
+  policies: z.array(
+    z.object({
+      name: z.string(),
+      command: z.string(),
+      roles: z.array(z.string()),
+      permissive: z.boolean(),
+      using: z.string().nullable(),
+      check: z.string().nullable(),
+    }),
+  ),
+  triggers: z.array(z.object({ name: z.string(), definition: z.string() })),
+  /** The query of a view. */
+  definition: z.string().nullable(),
+});
+export type Relation = z.infer<typeof RelationSchema>;
+
+const RelationSummarySchema = RelationSchema.pick({
+  schema: true,
+  name: true,
+  kind: true,
+  rows: true,
+  bytes: true,
+  rlsEnabled: true,
+}).extend({ policies: z.number(), columns: z.array(z.string()) });
+
+export const CatalogSchema = z.object({
+  relations: z.array(z.union([RelationSchema, RelationSummarySchema])),
+  functions: z.array(
+    z.object({
+      schema: z.string(),
+      name: z.string(),
+      arguments: z.string(),
+      returns: z.string(),
+      language: z.string(),
+      volatility: z.enum(['immutable', 'stable', 'volatile']),
+      securityDefiner: z.boolean(),
+      /** Whether anon may call it. */
+      public: z.boolean(),
+    }),
+  ),
+  enums: z.array(z.object({ schema: z.string(), name: z.string(), values: z.array(z.string()) })),
+  extensions: z.array(z.object({ name: z.string(), version: z.string(), schema: z.string() })),
+  databaseBytes: z.number(),
+});
+export type Catalog = z.infer<typeof CatalogSchema>;
+export type RelationSummary = z.infer<typeof RelationSummarySchema>;
