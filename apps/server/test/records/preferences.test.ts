@@ -86,3 +86,13 @@ test('settings of a role count for its requests, and those of a function more', 
   expect((await as('alice').post('rpc/nap', {})).body).toBe(1);
   expect((await as('anon').post('rpc/long_nap', {})).body).toBe(1);
 });
+
+test('the stages of an answer are timed on demand', async () => {
+  const timed = await startApi(EVENTS, { hasServerTiming: true });
+  const { headers } = await timed.as('alice').get('events');
+  expect(headers['server-timing']).toMatch(
+    /^parse;dur=[\d.]+, plan;dur=[\d.]+, transaction;dur=[\d.]+, response;dur=[\d.]+$/,
+  );
+  const plain = await startApi(EVENTS);
+  expect((await plain.as('alice').get('events')).headers['server-timing']).toBeUndefined();
+});

@@ -16,17 +16,22 @@ export interface Engine {
   readonly options: PlanOptions;
   /** Of the server, for the OpenAPI document. */
   readonly version: string;
+  /** Answers say how long each stage took. */
+  readonly hasServerTiming: boolean;
 }
 
 export async function answerRequest(
-  { db, cache, options }: Engine,
+  engine: Engine,
   claims: Claims,
   request: HttpRequest,
   signal?: AbortSignal,
 ): Promise<Answer> {
+  const { db, cache, options } = engine;
   const schema = cache.current;
+  const times = engine.hasServerTiming ? [performance.now()] : undefined;
   const intent = parseRequest(request, schema, options.maxRows);
   const timezone = await checkPreferences(intent.preferences, cache);
+  times?.push(performance.now());
   let compiled: CompiledRequest | undefined = schema.plans.get(intent.shape);
   if (!compiled) {
     compiled = compileRequest(planRequest(schema, intent, options), schema);
@@ -34,9 +39,21 @@ export async function answerRequest(
   }
   if (compiled.plan.format.plan && claims.role !== 'project_admin' && !options.arePlansPublic)
     throw noPlans(intent.accept);
+  times?.push(performance.now());
   const settings = settingsOf(schema, claims, compiled.plan, intent, request, timezone);
   const execution = await execute({ db, claims, settings, signal }, compiled, intent.values);
-  return respond(intent, compiled.plan, execution, { path: request.path, query: request.query, timezone });
+  times?.push(performance.now());
+  const answer = respond(intent, compiled.plan, execution, { path: request.path, query: request.query, timezone });
+  if (times) answer.headers['server-timing'] = serverTiming([...times, performance.now()]);
+  return answer;
+}
+
+const STAGES = ['parse', 'plan', 'transaction', 'response'] as const;
+
+function serverTiming(times: readonly number[]): string {
+  return STAGES.map(
+    (stage, index) => `${stage};dur=${((times[index + 1] ?? 0) - (times[index] ?? 0)).toFixed(2)}`,
+  ).join(', ');
 }
 
 /** A query plan tells of data that policies hide. */

@@ -21,6 +21,8 @@ export interface RecordsOptions {
   arePlansPublic?: boolean;
   /** Of the server, for the OpenAPI document. */
   version?: string;
+  /** On: answers have a Server-Timing header with the stages of the engine. */
+  hasServerTiming?: boolean;
 }
 
 /**
@@ -30,9 +32,16 @@ export interface RecordsOptions {
 export const records: FastifyPluginAsync<RecordsOptions> = async (app, options) => {
   const { db, schema: cache, requireUser, requireAdmin } = options;
   const { areAggregatesEnabled = true, maxRows, arePlansPublic = false, version = '1.0.0' } = options;
+  const { hasServerTiming = false } = options;
   await app.register(async (scope) => {
     scope.addHook('onRequest', requireUser);
-    registerRoutes(scope, { db, cache, version, options: { areAggregatesEnabled, maxRows, arePlansPublic } });
+    registerRoutes(scope, {
+      db,
+      cache,
+      version,
+      hasServerTiming,
+      options: { areAggregatesEnabled, maxRows, arePlansPublic },
+    });
   });
   if (!requireAdmin) return;
   await app.register(async (scope) => {
