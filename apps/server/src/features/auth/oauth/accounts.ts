@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { User } from '@insforge/contract/auth.ts';
-import type { Db, UserTx } from '#platform/db/db.ts';
+import type { Db, SystemTx, UserTx } from '#platform/db/db.ts';
 import { sql } from '#platform/db/sql.ts';
 import { AppError } from '#platform/errors.ts';
 import { readConfig } from '../config.ts';
@@ -42,6 +42,23 @@ export async function findOrCreateAccount(db: Db, provider: string, identity: Id
   const user = await readUser(db.system, id);
   if (requireEmailVerification && !user.emailVerified) throw mustVerify(provider, email);
   return user;
+}
+
+/**
+ * Makes sure that an identity still leads to the account, and that it does until the transaction ends. Whoever is
+ * given a way in without it may get it just after the owner has taken the account over.
+ * @throws AppError AUTH_UNAUTHORIZED
+ */
+export async function holdIdentity(
+  tx: Pick<SystemTx, 'one'>,
+  provider: string,
+  identity: Identity,
+  userId: string,
+): Promise<void> {
+  const held = await tx.one(sql`
+    select from auth.user_providers
+    where provider = ${provider} and provider_account_id = ${identity.id} and user_id = ${userId} for share`);
+  if (!held) throw new AppError('AUTH_UNAUTHORIZED', 'The owner of the address has just taken this account over');
 }
 
 interface Proof {

@@ -1,4 +1,3 @@
-import type { User } from '@insforge/contract/auth.ts';
 import { type IdTokenSignIn, OAUTH_PROVIDERS, type OAuthProvider } from '@insforge/contract/oauth.ts';
 import type { Db } from '#platform/db/db.ts';
 import { AppError } from '#platform/errors.ts';
@@ -7,7 +6,9 @@ import type { Cipher } from '#platform/secrets/cipher.ts';
 import { readConfig as readAuthConfig } from '../config.ts';
 import { issueExchangeCode } from '../exchange-codes.ts';
 import { checkRedirect, withParameters } from '../redirects.ts';
-import { findOrCreateAccount } from './accounts.ts';
+import { type Device, endSession } from '../sessions.ts';
+import { type Auth, startUserSession, type UserSession } from '../sign-in.ts';
+import { findOrCreateAccount, holdIdentity } from './accounts.ts';
 import { type OAuthClient, type Provider, reasonOf } from './client.ts';
 import { findConfig } from './configs.ts';
 import { readCustomConfig } from './custom-configs.ts';
@@ -85,7 +86,10 @@ export async function finishSignIn(parts: OAuthParts, name: string, answer: URLS
     const provider = await findProvider(parts, name);
     const identity = await client.identify(provider, answer, { state: state ?? '', ...bindings });
     const user = await findOrCreateAccount(db, name, identity);
-    const code = await issueExchangeCode(db.system, { userId: user.id }, codeChallenge);
+    const code = await db.system.tx(async (tx) => {
+      await holdIdentity(tx, name, identity, user.id);
+      return issueExchangeCode(tx, { userId: user.id }, codeChallenge);
+    });
     return withParameters(target, { insforge_code: code });
   } catch (error) {
     log.warn({ provider: name, reason: error instanceof Error ? error.message : String(error) }, 'oauth.failed');
@@ -93,13 +97,26 @@ export async function finishSignIn(parts: OAuthParts, name: string, answer: URLS
   }
 }
 
-/** The account that an ID token of a native SDK belongs to. @throws AppError AUTH_UNAUTHORIZED, and those of accounts */
-export async function verifyIdToken(parts: OAuthParts, given: IdTokenSignIn): Promise<User> {
+/** Opens a session for an ID token of a native SDK. @throws AppError AUTH_UNAUTHORIZED, and those of accounts */
+export async function signInWithIdToken(
+  auth: Auth,
+  parts: OAuthParts,
+  given: IdTokenSignIn,
+  device: Device,
+): Promise<UserSession> {
   const { db, cipher, idTokens } = parts;
   const provider = await findKnownProvider(parts, given.provider);
   const config = await findConfig(db.system, cipher, given.provider);
   const identity = await idTokens.verify(provider, given, config?.nativeClientIds ?? []);
-  return findOrCreateAccount(db, given.provider, identity);
+  const user = await findOrCreateAccount(db, given.provider, identity);
+  const session = await startUserSession(auth, user, device);
+  try {
+    await db.system.tx((tx) => holdIdentity(tx, given.provider, identity, user.id));
+  } catch (error) {
+    await endSession(db.system, 'user', (await auth.tokens.sessionOf(session.accessToken)) ?? '');
+    throw error;
+  }
+  return session;
 }
 
 async function checkAllowed({ db, apiBaseUrl }: OAuthParts, redirectUri: string): Promise<string> {

@@ -12,8 +12,7 @@ import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import type { EmailAuth } from '../code-mails.ts';
 import { exchangeCode } from '../email-sign-in.ts';
-import { finishSignIn, type OAuthParts, startSignIn, verifyIdToken } from '../oauth/flow.ts';
-import { startUserSession } from '../sign-in.ts';
+import { finishSignIn, type OAuthParts, signInWithIdToken, startSignIn } from '../oauth/flow.ts';
 import { deviceOf } from './device.ts';
 import { LIMITS } from './limits.ts';
 import { deliver } from './sessions.ts';
@@ -81,10 +80,8 @@ export const oauthRoutes: FastifyPluginAsyncZod<{ auth: EmailAuth; oauth: OAuthP
       config: { rateLimit: LIMITS.signIn },
       schema: { querystring: ClientTypeQuerySchema, body: IdTokenSignInSchema, response: { 200: SessionReplySchema } },
     },
-    async (request, reply) => {
-      const user = await verifyIdToken(oauth, request.body);
-      return deliver(reply, request.query.client_type, await startUserSession(auth, user, deviceOf(request)));
-    },
+    async (request, reply) =>
+      deliver(reply, request.query.client_type, await signInWithIdToken(auth, oauth, request.body, deviceOf(request))),
   );
 };
 
