@@ -146,13 +146,13 @@ export interface Config {
   /** Absent: the server runs a PostgreSQL of its own in the data folder. */
   readonly databaseUrl: string | undefined;
   readonly adminUsername: string;
-  readonly storage: StorageConfig;
-  readonly oauth: OAuthConfig;
-  /** Secrets that the environment gives; what is absent is generated on the first start. */
   /** Servers that an admin names may be on this machine or its network. Otherwise only public ones are called. */
   readonly allowPrivateNetwork: boolean;
   /** How many mails with codes or links one network address may ask for in 15 minutes; 0 for any number. */
   readonly mailLimitPerIp: number;
+  readonly storage: StorageConfig;
+  readonly oauth: OAuthConfig;
+  /** Secrets that the environment gives; what is absent is generated on the first start. */
   readonly given: {
     readonly jwtSecret: string | undefined;
     readonly encryptionKey: string | undefined;
@@ -183,12 +183,12 @@ export function loadConfig(environment: Readonly<Record<string, string | undefin
     dataDir: resolve(env.DATA_DIR),
     databaseUrl: env.DATABASE_URL,
     adminUsername: env.ROOT_ADMIN_USERNAME,
+    allowPrivateNetwork: env.ALLOW_PRIVATE_NETWORK,
+    mailLimitPerIp: env.MAIL_LIMIT_PER_IP,
     storage: Object.freeze(storageConfig(env)),
     oauth: Object.freeze({ credentials: oauthCredentials(present), ownHosts: env.OAUTH_OWN_HOSTS ?? {} }),
     given: Object.freeze({
       jwtSecret: env.JWT_SECRET,
-    allowPrivateNetwork: env.ALLOW_PRIVATE_NETWORK,
-    mailLimitPerIp: env.MAIL_LIMIT_PER_IP,
       encryptionKey: env.ENCRYPTION_KEY,
       adminPassword: env.ROOT_ADMIN_PASSWORD,
       apiKey: env.ACCESS_API_KEY,

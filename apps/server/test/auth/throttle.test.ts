@@ -93,7 +93,7 @@ test.each([
     body: {
       error: 'TOO_MANY_REQUESTS',
       message: expect.stringContaining('this address'),
-      nextActions: 'Wait 1 minute.',
+      nextActions: expect.stringMatching(/^Wait (1 minute|\d+ seconds)\.$/),
     },
   });
   const elsewhere = await as('anon').post(path, {}, { 'x-forwarded-for': '203.0.113.7' });
