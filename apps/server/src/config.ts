@@ -204,6 +204,11 @@ function storageConfig(env: z.infer<typeof EnvironmentSchema>): StorageConfig {
   const region = env.S3_REGION ?? env.AWS_REGION ?? DEFAULT_REGION;
   const accessKeyId = env.S3_ACCESS_KEY_ID ?? env.AWS_ACCESS_KEY_ID;
   const secretAccessKey = env.S3_SECRET_ACCESS_KEY ?? env.AWS_SECRET_ACCESS_KEY;
+  if (bucket && !accessKeyId !== !secretAccessKey) {
+    throw new StartupError(
+      'The configuration has problems:\n  S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY go together: set both, or neither',
+    );
+  }
   const s3 = bucket && {
     bucket,
     region,
