@@ -347,3 +347,44 @@ export const CatalogSchema = z.object({
 });
 export type Catalog = z.infer<typeof CatalogSchema>;
 export type RelationSummary = z.infer<typeof RelationSummarySchema>;
+
+const CellSchema = z.object({
+  /** `all` rows, those that are one's `own`, `some` by a condition, or `none`. */
+  access: z.enum(['all', 'own', 'some', 'none']),
+  /** Which rows, as SQL. */
+  condition: z.string().optional(),
+  /** The policies that decide. */
+  policies: z.array(z.string()).optional(),
+  /** Why there is none. */
+  reason: z.string().optional(),
+});
+export type AccessCell = z.infer<typeof CellSchema>;
+
+const AccessSchema = z.object({ select: CellSchema, insert: CellSchema, update: CellSchema, delete: CellSchema });
+
+/** Who can do what with a table. */
+export const AccessMatrixSchema = z.object({
+  table: z.string(),
+  rlsEnabled: z.boolean(),
+  anon: AccessSchema,
+  /** Any signed-in user, with rows of others. */
+  authenticated: AccessSchema,
+  /** The user whose row it is. */
+  owner: AccessSchema,
+  /** The API key. */
+  admin: AccessSchema,
+});
+export type AccessMatrix = z.infer<typeof AccessMatrixSchema>;
+
+export const CheckAsSchema = z.object({
+  query: z.string().min(1, 'Query is required'),
+  params: z.array(z.unknown()).default([]),
+  /** Who asks: anon, or a user by id or address. */
+  as: z.union([
+    z.literal('anon'),
+    z.object({ userId: z.string().min(1), email: z.string().optional() }),
+    z.object({ email: z.string().min(1) }),
+  ]),
+  maxRows: z.number().int().min(1).max(1_000).default(100),
+});
+export type CheckAs = z.infer<typeof CheckAsSchema>;

@@ -100,7 +100,7 @@ async function inspect(tx: Statements): Promise<{ warnings: SchemaWarning[]; has
 }
 
 /** Does the work and undoes it, deferred constraints checked. */
-async function rehearse<Result>(tx: Statements, work: () => Promise<Result>): Promise<Result> {
+export async function rehearse<Result>(tx: Pick<SystemTx, 'query'>, work: () => Promise<Result>): Promise<Result> {
   await tx.query(sql`savepoint rehearsal`);
   const result = await work();
   await tx.query(sql`set constraints all immediate`);

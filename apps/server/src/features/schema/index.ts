@@ -1,5 +1,6 @@
 import type { FastifyPluginAsync } from 'fastify';
 import type { Platform } from '#platform/platform.ts';
+import { accessRoutes } from './routes/access.ts';
 import { catalogRoutes } from './routes/catalog.ts';
 import { configRoutes } from './routes/config.ts';
 import { rawSqlRoutes } from './routes/raw-sql.ts';
@@ -29,5 +30,6 @@ export const schema: FastifyPluginAsync<SchemaOptions> = async (app, { platform,
   await app.register(tableChangeRoutes, { door });
   await app.register(rawSqlRoutes, { door });
   await app.register(catalogRoutes, { db });
+  await app.register(accessRoutes, { db });
   await app.register(configRoutes, { db });
 };

@@ -31,6 +31,11 @@ export async function runScriptAsOwner(tx: SystemTx, script: Script): Promise<Ra
   return runEach(script, (statement, values) => tx.run(statement.text, values, script.limits));
 }
 
+/** The same as whoever the transaction belongs to, with nothing passed on. */
+export async function runScriptAs(tx: UserTx, script: Script): Promise<RawResult> {
+  return runEach(script, (statement, values) => tx.run(statement.text, values, script.limits));
+}
+
 async function runEach(
   { sql, statements, params = [] }: Script,
   run: (statement: ParsedStatement, values: readonly unknown[]) => Promise<RawResult>,
