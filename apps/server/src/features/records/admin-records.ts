@@ -2,9 +2,9 @@
 
 import { type Sql, sql } from '#platform/db/sql.ts';
 import { AppError } from '#platform/errors.ts';
-import { qualifiedName } from './qualified-name.ts';
-import { contentRange } from './range.ts';
-import { type Column, findRelation, type Relation, type Schema } from './schema.ts';
+import { contentRange } from './grammar/range.ts';
+import { qualifiedName } from './query/qualified-name.ts';
+import { type Column, findRelation, type Relation, type Schema } from './schema/types.ts';
 
 /** The values of a primary key, by column. */
 export type Key = Readonly<Record<string, unknown>>;

@@ -6,8 +6,8 @@ import type { Claims, Db } from '#platform/db/db.ts';
 import { compile, type Sql } from '#platform/db/sql.ts';
 import { AppError } from '#platform/errors.ts';
 import { deleteRows, findRow, insertRows, listRows, rangeOf, requireRelation, updateRow } from './admin-records.ts';
-import { JSON_TYPE } from './media-types.ts';
-import type { SchemaCache } from './schema-cache.ts';
+import { JSON_TYPE } from './grammar/media-types.ts';
+import type { SchemaCache } from './schema/cache.ts';
 
 const ParamsSchema = z.object({ table: z.string() });
 const RowSchema = z.record(z.string(), z.unknown());

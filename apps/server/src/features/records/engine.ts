@@ -2,12 +2,12 @@
 import type { Claims, Db } from '#platform/db/db.ts';
 import { RecordsError } from './errors.ts';
 import { execute } from './execute.ts';
+import type { Preferences } from './grammar/prefer.ts';
 import { type HttpRequest, parseRequest } from './parse.ts';
-import { type PlanOptions, planRequest } from './plan-request.ts';
-import type { Preferences } from './prefer.ts';
+import { type PlanOptions, planRequest } from './plan.ts';
 import { type CompiledRequest, compileRequest } from './query.ts';
 import { type Answer, respond } from './respond.ts';
-import type { SchemaCache } from './schema-cache.ts';
+import type { SchemaCache } from './schema/cache.ts';
 import { settingsOf } from './settings.ts';
 
 export interface Engine {

@@ -4,8 +4,8 @@ import type { Claims, Db, Settings } from '#platform/db/db.ts';
 import { Sql, sql } from '#platform/db/sql.ts';
 import { isDatabaseError } from '#platform/errors.ts';
 import { RecordsError } from './errors.ts';
-import type { Slot } from './plan.ts';
-import type { Guard } from './plan-request.ts';
+import type { Slot } from './plan/types.ts';
+import type { Guard } from './plan.ts';
 import { type CompiledRequest, type CompiledStatement, GUARD } from './query.ts';
 
 type Values = readonly (string | null)[];

@@ -3,9 +3,9 @@ import { expect, test } from 'vitest';
 import { AppError } from '#platform/errors.ts';
 import { RecordsError } from './errors.ts';
 import { type HttpRequest, parseRequest } from './parse.ts';
-import { planRequest } from './plan-request.ts';
+import { planRequest } from './plan.ts';
 import { compileRequest } from './query.ts';
-import { testSchema } from './test-schema.ts';
+import { testSchema } from './schema/test-schema.ts';
 
 const schema = await testSchema();
 const OPTIONS = { areAggregatesEnabled: true, maxRows: undefined, arePlansPublic: true };

@@ -2,9 +2,9 @@ import type { FastifyPluginAsync, onRequestAsyncHookHandler } from 'fastify';
 import type { Db } from '#platform/db/db.ts';
 import { adminRoutes } from './admin-routes.ts';
 import { registerRoutes } from './routes.ts';
-import type { SchemaCache } from './schema-cache.ts';
+import type { SchemaCache } from './schema/cache.ts';
 
-export { createSchemaCache, type SchemaCache } from './schema-cache.ts';
+export { createSchemaCache, type SchemaCache } from './schema/cache.ts';
 
 export interface RecordsOptions {
   db: Db;

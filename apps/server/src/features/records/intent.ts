@@ -1,11 +1,11 @@
 /** What a request wants, in the words of the request: names are not looked up yet. */
 
-import type { Condition, ValueIndex } from './filter-grammar.ts';
-import type { OrderTerm } from './order-grammar.ts';
-import type { Payload } from './payload.ts';
-import type { Preferences } from './prefer.ts';
-import type { Range } from './range.ts';
-import type { SelectItem } from './select-grammar.ts';
+import type { Condition, ValueIndex } from './grammar/filter.ts';
+import type { OrderTerm } from './grammar/order.ts';
+import type { Payload } from './grammar/payload.ts';
+import type { Preferences } from './grammar/prefer.ts';
+import type { Range } from './grammar/range.ts';
+import type { SelectItem } from './grammar/select.ts';
 
 /** Which embedded resource a parameter is about; empty for the resource itself. */
 export type EmbedPath = readonly string[];

@@ -1,6 +1,6 @@
 /** Which methods a table or function can answer: by its nature, whoever asks. */
 import { RecordsError } from './errors.ts';
-import { findRelation, findRoutines, type Schema } from './schema.ts';
+import { findRelation, findRoutines, type Schema } from './schema/types.ts';
 
 /** The value of the Allow header for a table or view. */
 export function tableMethods(schema: Schema, schemaName: string, name: string): string {

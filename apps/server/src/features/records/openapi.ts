@@ -1,5 +1,5 @@
 /** The OpenAPI (Swagger 2.0) document of one schema, limited to what a role may see. */
-import type { Column, Relation, Routine, Schema, Type } from './schema.ts';
+import type { Column, Relation, Routine, Schema, Type } from './schema/types.ts';
 
 /** What a role may do, by oid. */
 export interface Rights {

@@ -1,14 +1,14 @@
 /** HTTP to intent: everything a request says, checked for its form only. */
 import { AppError } from '#platform/errors.ts';
 import { RecordsError } from './errors.ts';
-import { parseOperation } from './filter-grammar.ts';
+import { parseOperation } from './grammar/filter.ts';
+import { bindLimit, type Parsed, parseParameters, shapeOfLimit } from './grammar/parameters.ts';
+import { type Payload, type PayloadRules, readArguments, readRecords } from './grammar/payload.ts';
+import { parsePrefer } from './grammar/prefer.ts';
+import { type Parameter, splitQuery } from './grammar/query-string.ts';
+import { EVERYTHING, intersect, parseRangeHeader } from './grammar/range.ts';
 import type { Intent } from './intent.ts';
-import { bindLimit, type Parsed, parseParameters, shapeOfLimit } from './parameters.ts';
-import { type Payload, type PayloadRules, readArguments, readRecords } from './payload.ts';
-import { parsePrefer } from './prefer.ts';
-import { type Parameter, splitQuery } from './query-string.ts';
-import { EVERYTHING, intersect, parseRangeHeader } from './range.ts';
-import { findRelation, isExposed, type Schema } from './schema.ts';
+import { findRelation, isExposed, type Schema } from './schema/types.ts';
 
 /** A request as the engine sees it, without the framework. */
 export interface HttpRequest {

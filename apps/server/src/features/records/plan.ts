@@ -1,159 +1,162 @@
-/** What will be done, in terms of the schema: every name is looked up and every type is known. */
-import type { JsonStep } from './field-grammar.ts';
-import type { ValueIndex } from './filter-grammar.ts';
-import type { Aggregate, Quantifier } from './operators.ts';
-import type { Relationship } from './relationships.ts';
-import type { Argument, Column, Relation, Routine, Type } from './schema.ts';
+/** Intent to plan: what a whole request comes down to. */
+import { RecordsError } from './errors.ts';
+import { type Format, negotiate } from './grammar/media-types.ts';
+import type { Preferences } from './grammar/prefer.ts';
+import type { Intent } from './intent.ts';
+import { planCall } from './plan/call.ts';
+import { customFormat } from './plan/media-handlers.ts';
+import { type PlanContext, planResource } from './plan/read.ts';
+import type { NodePlan, Slot, Source, WritePlan } from './plan/types.ts';
+import { planWrite } from './plan/write.ts';
+import { findRelation, type Relation, type Schema } from './schema/types.ts';
 
-/**
- * Where a parameter gets its value from: bound from the request, bound from the shape of it, or, for whole
- * numbers only, written into the statement.
- */
-export type Slot = ValueIndex | { readonly constant: string } | { readonly literal: number };
-
-/** What a field name stands for. */
-export type FieldTarget =
-  | {
-      readonly kind: 'column';
-      readonly name: string;
-      readonly base: Type | undefined;
-      readonly column: Column | undefined;
-    }
-  /** A function of the row. */
-  | { readonly kind: 'computed'; readonly name: string; readonly base: Type | undefined; readonly routine: Routine };
-
-export interface FieldPlan {
-  readonly target: FieldTarget;
-  readonly path: readonly JsonStep[];
+/** A condition under which a write must not have happened. */
+export interface Guard {
+  readonly code: 'PGRST110' | 'PGRST115' | 'PGRST116' | 'PGRST124';
+  readonly isBroken: { readonly kind: 'not one' } | { readonly kind: 'more than'; readonly limit: Slot };
 }
 
-/** One column of a result. `cast` and `aggregateCast` are SQL text of known types. */
-export type Output =
-  | {
-      readonly kind: 'field';
-      readonly name: string;
-      /** Undefined for `count()` of the rows. */
-      readonly field: FieldPlan | undefined;
-      readonly cast: string | undefined;
-      readonly aggregate: Aggregate | undefined;
-      readonly aggregateCast: string | undefined;
-    }
-  | { readonly kind: 'all' }
-  | { readonly kind: 'embed'; readonly name: string; readonly embed: EmbedPlan }
-  /** A column that a spread resource gives to the one around it. */
-  | {
-      readonly kind: 'lifted';
-      readonly name: string;
-      readonly embed: EmbedPlan;
-      readonly column: string;
-      readonly aggregate: Aggregate | undefined;
-      readonly aggregateCast: string | undefined;
-    };
-
-export type Predicate =
-  | {
-      readonly kind: 'compare';
-      readonly field: FieldPlan;
-      readonly isNegated: boolean;
-      readonly operator: string;
-      readonly quantifier: Quantifier | undefined;
-      readonly language: Slot | undefined;
-      readonly value: Slot;
-    }
-  | { readonly kind: 'in'; readonly field: FieldPlan; readonly isNegated: boolean; readonly value: Slot }
-  | { readonly kind: 'is'; readonly field: FieldPlan; readonly isNegated: boolean; readonly value: string }
-  /** Whether the embedded resource has any row. */
-  | { readonly kind: 'exists'; readonly embed: EmbedPlan; readonly isNegated: boolean }
-  | {
-      readonly kind: 'logic';
-      readonly operator: 'and' | 'or';
-      readonly isNegated: boolean;
-      readonly predicates: readonly Predicate[];
-    };
-
-export interface OrderPlan {
-  readonly by:
-    | { readonly kind: 'field'; readonly field: FieldPlan }
-    /** A column that a to-one resource exports for this. */
-    | { readonly kind: 'lifted'; readonly embed: EmbedPlan; readonly column: string };
-  readonly direction: 'asc' | 'desc' | undefined;
-  readonly nulls: 'first' | 'last' | undefined;
-}
-
-/** Where rows come from. */
-export type Source =
-  | { readonly kind: 'relation'; readonly relation: Relation }
-  /** The rows that a write has touched. */
-  | { readonly kind: 'written'; readonly relation: Relation }
-  | { readonly kind: 'call'; readonly call: CallPlan }
-  /** A function of the parent's row. */
-  | { readonly kind: 'related'; readonly routine: Routine; readonly relation: Relation };
-
-/** A query on one source, with everything embedded in it. */
-export interface NodePlan {
-  /** Distinguishes the aliases of this node from those of the others. */
-  readonly number: number;
-  readonly source: Source;
-  readonly outputs: Output[];
-  readonly embeds: EmbedPlan[];
-  readonly where: Predicate[];
-  readonly order: OrderPlan[];
-  limit: Slot | undefined;
-  offset: Slot | undefined;
-}
-
-export interface EmbedPlan {
-  /** As the request calls it: alias or name. */
-  readonly name: string;
-  readonly relationship: Relationship;
+export interface RequestPlan {
   readonly node: NodePlan;
-  readonly isSpread: boolean;
-  /** Parents without a match are left out. */
-  isInner: boolean;
-  /** Columns that the parent orders by, beside the ones selected. */
-  readonly exports: { readonly column: string; readonly field: FieldPlan }[];
+  readonly write: WritePlan | undefined;
+  readonly format: Format;
+  readonly isHead: boolean;
+  /** A function that gives one value or row, not a list. */
+  readonly isSingle: boolean;
+  readonly isVoid: boolean;
+  readonly isReadOnly: boolean;
+  /** More than one statement, or one that is rolled back. */
+  readonly isTransaction: boolean;
+  readonly isRolledBack: boolean;
+  readonly count: Preferences['count'];
+  /** Up to here an estimated count is exact. */
+  readonly threshold: number;
+  readonly showsRows: boolean;
+  readonly hasInnerEmbeds: boolean;
+  /** Columns for the Location header. */
+  readonly location: readonly string[] | undefined;
+  readonly guards: readonly Guard[];
+  /** Settings of the transaction that the plan itself brings. */
+  readonly settings: Readonly<Record<string, string>>;
 }
 
-/** How a function gets its arguments. */
-export type CallArguments =
-  | { readonly kind: 'none' }
-  /** The whole body is the one argument. */
-  | { readonly kind: 'body'; readonly argument: Argument; readonly value: Slot }
-  /** Keys of a JSON object. */
-  | { readonly kind: 'json'; readonly arguments: readonly Argument[]; readonly value: Slot }
-  /** Texts from the query string or a form; several for a variadic argument. */
-  | {
-      readonly kind: 'texts';
-      readonly texts: readonly { readonly argument: Argument; readonly slots: readonly Slot[] }[];
-    };
-
-export interface CallPlan {
-  readonly routine: Routine;
-  readonly arguments: CallArguments;
+export interface PlanOptions {
+  readonly areAggregatesEnabled: boolean;
+  readonly maxRows: number | undefined;
+  /** Everybody may ask for query plans, not only admins. */
+  readonly arePlansPublic: boolean;
 }
 
-export interface ConflictPlan {
-  readonly columns: readonly string[];
-  readonly resolution: 'merge' | 'ignore';
+const ESTIMATE_THRESHOLD = 1000;
+
+export function planRequest(schema: Schema, intent: Intent, options: PlanOptions): RequestPlan {
+  let nodes = 0;
+  const context: PlanContext = {
+    schema,
+    schemaName: intent.schema,
+    areAggregatesEnabled: options.areAggregatesEnabled,
+    maxRows: options.maxRows,
+    nextNumber: () => nodes++,
+  };
+  if (intent.action === 'call') return planFunction(context, intent, options);
+  const relation = findRelation(schema, intent.schema, intent.name);
+  if (!relation) throw unknownRelation(intent);
+  return intent.action === 'read'
+    ? planTable(context, intent, relation, options)
+    : planChange(context, intent, relation, options);
 }
 
-export interface BodyColumn {
-  readonly column: Column;
-  /** Evaluated for rows that lack the key. */
-  readonly fallback: string | undefined;
+function unknownRelation({ schema, name }: Intent): RecordsError {
+  return new RecordsError('42P01', `relation "${schema}.${name}" does not exist`);
 }
 
-export interface WritePlan {
-  readonly action: 'insert' | 'update' | 'put' | 'delete';
-  readonly relation: Relation;
-  /** Undefined where there is no body (delete). */
-  readonly body:
-    | { readonly kind: 'object' | 'array'; readonly value: Slot; readonly columns: readonly BodyColumn[] }
-    | undefined;
-  readonly conflict: ConflictPlan | undefined;
-  readonly where: readonly Predicate[];
-  /** Only these many rows, in this order, are touched. */
-  readonly page:
-    | { readonly order: readonly OrderPlan[]; readonly limit: Slot | undefined; readonly offset: Slot | undefined }
-    | undefined;
+const NO_SETTINGS = {};
+
+function planTable(context: PlanContext, intent: Intent, relation: Relation, options: PlanOptions): RequestPlan {
+  const node = planResource(context, intent, { kind: 'relation', relation }, { filters: true, page: true });
+  return { ...common(context, intent, node, options), isReadOnly: true };
+}
+
+function planFunction(context: PlanContext, intent: Intent, options: PlanOptions): RequestPlan {
+  const call = planCall(context.schema, intent);
+  const { routine } = call;
+  const source: Source = { kind: 'call', call };
+  const isRows = routine.returns.kind === 'rows';
+  const columns = isRows ? intent : { ...intent, select: undefined, filters: [], orders: [] };
+  const node = planResource(context, columns, source, { filters: true, page: true });
+  const timeout = routine.settings.statement_timeout;
+  const limit = limitOfAffected(intent);
+  if (limit && !routine.isSet) {
+    throw new RecordsError(
+      'PGRST128',
+      'Function must return SETOF or TABLE when max-affected preference is used with handling=strict',
+    );
+  }
+  return {
+    ...common(context, intent, node, options),
+    isSingle: !routine.isSet,
+    isVoid: routine.returns.kind === 'void',
+    isReadOnly: intent.method !== 'POST' || !routine.isVolatile,
+    guards: limit ? [limit] : [],
+    settings: timeout === undefined ? NO_SETTINGS : { statement_timeout: timeout },
+  };
+}
+
+function planChange(context: PlanContext, intent: Intent, relation: Relation, options: PlanOptions): RequestPlan {
+  const { preferences } = intent;
+  const write = planWrite(context, intent, relation);
+  const node = planResource(context, intent, { kind: 'written', relation }, { filters: false, page: false });
+  const base = common(context, intent, node, options);
+  const isLocated =
+    write.action === 'insert' && preferences.return === 'headers-only' && relation.primaryKey.length > 0;
+  return {
+    ...base,
+    write,
+    isReadOnly: false,
+    showsRows: preferences.return === 'representation',
+    hasInnerEmbeds: node.embeds.some(({ isInner }) => isInner) || node.where.length > 0,
+    location: isLocated ? relation.primaryKey : undefined,
+    guards: guardsOf(intent, write, base.format),
+  };
+}
+
+function guardsOf(intent: Intent, write: WritePlan, format: Format): Guard[] {
+  const guards: Guard[] = [];
+  if (write.action === 'put') guards.push({ code: 'PGRST115', isBroken: { kind: 'not one' } });
+  if (write.page?.limit !== undefined) {
+    guards.push({ code: 'PGRST110', isBroken: { kind: 'more than', limit: write.page.limit } });
+  }
+  const limit = write.action === 'update' || write.action === 'delete' ? limitOfAffected(intent) : undefined;
+  if (limit) guards.push(limit);
+  if (format.kind === 'object' && write.action !== 'put')
+    guards.push({ code: 'PGRST116', isBroken: { kind: 'not one' } });
+  return guards;
+}
+
+function limitOfAffected({ preferences: { maxAffected, handling } }: Intent): Guard | undefined {
+  if (maxAffected === undefined || handling !== 'strict') return undefined;
+  return { code: 'PGRST124', isBroken: { kind: 'more than', limit: { literal: maxAffected } } };
+}
+
+function common({ schema }: PlanContext, intent: Intent, node: NodePlan, { maxRows }: PlanOptions): RequestPlan {
+  const { preferences } = intent;
+  return {
+    node,
+    write: undefined,
+    format: negotiate(intent.accept, (type) => customFormat(schema, node, type)),
+    isHead: intent.isHead,
+    isSingle: false,
+    isVoid: false,
+    isReadOnly: false,
+    isRolledBack: preferences.tx === 'rollback',
+    isTransaction:
+      preferences.tx === 'rollback' || preferences.count === 'planned' || preferences.count === 'estimated',
+    count: preferences.count,
+    threshold: maxRows ?? ESTIMATE_THRESHOLD,
+    showsRows: true,
+    hasInnerEmbeds: false,
+    location: undefined,
+    guards: [],
+    settings: NO_SETTINGS,
+  };
 }

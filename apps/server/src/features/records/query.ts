@@ -1,13 +1,13 @@
 /** Plan to statement: one row that holds the body of the answer and all that its headers need. */
 import { type Sql, sql } from '#platform/db/sql.ts';
-import type { Format } from './media-types.ts';
-import type { CallPlan, NodePlan, Slot, WritePlan } from './plan.ts';
-import type { RequestPlan } from './plan-request.ts';
-import { renderCall, SCALAR } from './query-call.ts';
-import { renderBody } from './query-format.ts';
-import { renderBare, renderCount, renderNode } from './query-node.ts';
-import { MERGED_SETTING, renderWrite } from './query-write.ts';
-import type { RenderContext } from './render-context.ts';
+import type { Format } from './grammar/media-types.ts';
+import type { CallPlan, NodePlan, Slot, WritePlan } from './plan/types.ts';
+import type { RequestPlan } from './plan.ts';
+import { renderCall, SCALAR } from './query/call.ts';
+import { renderBody } from './query/format.ts';
+import { renderBare, renderCount, renderNode } from './query/node.ts';
+import type { RenderContext } from './query/render-context.ts';
+import { MERGED_SETTING, renderWrite } from './query/write.ts';
 
 export interface CompiledStatement {
   readonly text: string;

@@ -1,12 +1,12 @@
 /** Result to answer: status, headers and body. */
 import { RecordsError } from './errors.ts';
 import { type Execution, guardError } from './execute.ts';
+import { JSON_TYPE } from './grammar/media-types.ts';
+import { appliedPreferences, type PreferenceName, parsePrefer } from './grammar/prefer.ts';
+import { contentRange, describePage } from './grammar/range.ts';
 import type { Intent } from './intent.ts';
-import { JSON_TYPE } from './media-types.ts';
-import type { RequestPlan } from './plan-request.ts';
-import { appliedPreferences, type PreferenceName, parsePrefer } from './prefer.ts';
+import type { RequestPlan } from './plan.ts';
 import { RESULT } from './query.ts';
-import { contentRange, describePage } from './range.ts';
 
 export interface Answer {
   readonly status: number;

@@ -3,7 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { AppError } from '#platform/errors.ts';
 import { answerRequest, type Engine } from './engine.ts';
 import { RecordsError, toErrorAnswer } from './errors.ts';
-import { parseAccept } from './media-types.ts';
+import { parseAccept } from './grammar/media-types.ts';
 import { functionMethods, tableMethods } from './methods.ts';
 import { openApiDocument } from './openapi.ts';
 import { type HttpRequest, hasForbiddenCharacters, headerOf, schemaOf } from './parse.ts';

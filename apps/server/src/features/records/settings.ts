@@ -3,8 +3,8 @@ import type { Claims, Settings } from '#platform/db/db.ts';
 import { quoteIdentifier } from '#platform/db/sql.ts';
 import type { Intent } from './intent.ts';
 import type { HttpRequest } from './parse.ts';
-import type { RequestPlan } from './plan-request.ts';
-import type { Schema } from './schema.ts';
+import type { RequestPlan } from './plan.ts';
+import type { Schema } from './schema/types.ts';
 
 const READ_ONLY: Settings = { transaction_read_only: 'on' };
 const NONE: Settings = {};

@@ -1,0 +1,32 @@
+/** The query string as it came: order and repetitions matter, so it is not made an object. */
+import { RecordsError } from '../errors.ts';
+
+export type Parameter = readonly [key: string, value: string];
+
+export function splitQuery(query: string): Parameter[] {
+  if (query === '') return [];
+  return query.split('&').flatMap((part): Parameter[] => {
+    if (part === '') return [];
+    const at = part.indexOf('=');
+    return at < 0 ? [[decode(part), '']] : [[decode(part.slice(0, at)), decode(part.slice(at + 1))]];
+  });
+}
+
+const ENCODED = /[%+]/;
+
+function decode(text: string): string {
+  if (!ENCODED.test(text)) return text;
+  let decoded: string;
+  try {
+    decoded = decodeURIComponent(text.replaceAll('+', ' '));
+  } catch {
+    throw refuse(text, 'The percent-encoding is not valid UTF-8.');
+  }
+  // PostgreSQL has no such character, and the shapes of requests are separated by it.
+  if (decoded.includes('\0')) throw refuse(text, 'The character NUL is not possible.');
+  return decoded;
+}
+
+function refuse(text: string, details: string): RecordsError {
+  return new RecordsError('PGRST100', `"failed to parse query string (${text})" (line 1, column 1)`, { details });
+}

@@ -1,0 +1,88 @@
+/** Renders what a query shows: columns, aggregates, and what the joins bring. */
+import { type Sql, sql } from '#platform/db/sql.ts';
+import { allFields, columnsOf, fieldOf } from '../plan/fields.ts';
+import type { EmbedPlan, FieldPlan, NodePlan, Output } from '../plan/types.ts';
+import { embedAlias, placeOf, renderField } from './filter.ts';
+import type { RenderContext } from './render-context.ts';
+
+/** The select list of a node and the expressions to group by, which are none when nothing is aggregated. */
+export function renderOutputs(context: RenderContext, node: NodePlan): { list: Sql[]; groups: Sql[] } {
+  const isGrouped = node.outputs.some(isAggregate);
+  const outputs = isGrouped
+    ? node.outputs.flatMap((output) => (output.kind === 'all' ? allFields(node.source) : [output]))
+    : node.outputs;
+  return {
+    list: outputs.map((output) => {
+      if (output.kind === 'all') return renderAll(context, node);
+      return sql`${renderExpression(context, node, output, isGrouped)} as ${sql.id(output.name)}`;
+    }),
+    groups: isGrouped
+      ? outputs.filter((output) => !isAggregate(output)).map((output) => renderExpression(context, node, output, true))
+      : [],
+  };
+}
+
+/** The names of the columns that a node shows, in order. */
+export function outputNames(node: NodePlan): string[] {
+  return node.outputs.flatMap((output) => (output.kind === 'all' ? [...columnsOf(node.source).keys()] : [output.name]));
+}
+
+function isAggregate(output: Output): boolean {
+  return (output.kind === 'field' || output.kind === 'lifted') && output.aggregate !== undefined;
+}
+
+function renderAll(context: RenderContext, node: NodePlan): Sql {
+  const columns = [...columnsOf(node.source).values()];
+  const { representations } = context.schema;
+  const isRepresented =
+    context.usesRepresentations &&
+    representations.size > 0 &&
+    columns.some(({ typeOid }) => representations.get(typeOid)?.toJson);
+  const place = placeOf(node);
+  if (!place.isWritten && !isRepresented) return sql`${sql.raw(place.alias)}.*`;
+  return sql.join(
+    columns.map((column) => sql`${renderShown(context, node, fieldOf(column))} as ${sql.id(column.name)}`),
+  );
+}
+
+/** A field in the form that the database's owner chose for its domain. */
+function renderShown(context: RenderContext, node: NodePlan, field: FieldPlan): Sql {
+  const rendered = renderField(context, placeOf(node), field);
+  const typeOid = field.target.kind === 'column' && field.path.length === 0 ? field.target.column?.typeOid : undefined;
+  const isShownAsJson = context.usesRepresentations && typeOid !== undefined;
+  const toJson = isShownAsJson ? context.schema.representations.get(typeOid)?.toJson : undefined;
+  return toJson ? sql`${sql.raw(toJson)}(${rendered})` : rendered;
+}
+
+function renderExpression(context: RenderContext, node: NodePlan, output: Output, isGrouped: boolean): Sql {
+  switch (output.kind) {
+    case 'all':
+      throw new TypeError('all columns are rendered together');
+    case 'embed':
+      return renderEmbedded(output.embed, 'body', isGrouped);
+    case 'lifted': {
+      const { embed, column, aggregate, aggregateCast } = output;
+      if (!embed.relationship.isToOne) return renderEmbedded(embed, column, isGrouped);
+      const value = sql`${embedAlias(embed)}.${sql.id(column)}`;
+      return aggregate ? withCast(sql`${sql.raw(aggregate)}(${value})`, aggregateCast) : value;
+    }
+    case 'field': {
+      const { field, cast, aggregate, aggregateCast } = output;
+      if (!field) return aggregate ? withCast(sql`count(*)`, aggregateCast) : sql`1`;
+      if (!aggregate && cast === undefined) return renderShown(context, node, field);
+      const value = withCast(renderField(context, placeOf(node), field), cast);
+      return aggregate ? withCast(sql`${sql.raw(aggregate)}(${value})`, aggregateCast) : value;
+    }
+  }
+}
+
+function withCast(value: Sql, type: string | undefined): Sql {
+  return type === undefined ? value : sql`cast(${value} as ${sql.raw(type)})`;
+}
+
+/** JSON that a join has made. json has no equality, so groups are made of jsonb. */
+function renderEmbedded(embed: EmbedPlan, column: string, isGrouped: boolean): Sql {
+  const json = sql`${embedAlias(embed)}.${sql.id(column)}`;
+  const value = embed.relationship.isToOne ? json : sql`coalesce(${json}, '[]')`;
+  return isGrouped ? sql`(${value})::jsonb` : value;
+}
