@@ -10,7 +10,7 @@ import { createSchemaCache, records } from '#features/records/index.ts';
 import { s3 } from '#features/s3/index.ts';
 import { schema } from '#features/schema/index.ts';
 import { secrets } from '#features/secrets/index.ts';
-import { openStorage, storage } from '#features/storage/index.ts';
+import { openStorage, readStorageMetadata, storage, storageAsMarkdown } from '#features/storage/index.ts';
 import { usage } from '#features/usage/index.ts';
 import { createHttpServer } from '#platform/http/server.ts';
 import type { Logger } from '#platform/log.ts';
@@ -71,7 +71,10 @@ async function registerFeatures(
   await app.register(metadata, {
     platform,
     version: config.version,
-    sections: { auth: { read: () => readAuthConfig(db) } },
+    sections: {
+      auth: { read: () => readAuthConfig(db) },
+      storage: { read: () => readStorageMetadata(db), toMarkdown: storageAsMarkdown },
+    },
   });
   await app.register(usage, { platform });
   await app.register(secrets, { platform, dataDir: config.dataDir });

@@ -10,7 +10,6 @@ export type Sections = Readonly<Record<string, Section>>;
 
 /** What the official CLI reads without asking whether it is there, for servers without these features. */
 export const EMPTY_SECTIONS: Sections = {
-  storage: { read: async () => ({ buckets: [], totalSizeInGB: 0 }), toMarkdown: () => [] },
   functions: { read: async () => [], toMarkdown: () => [] },
 };
 

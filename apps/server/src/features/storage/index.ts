@@ -38,7 +38,7 @@ export {
 export { bytesOf } from './bytes.ts';
 export { checkBucketName, checkKey } from './keys.ts';
 export { type ListRequest, listObjects, type ObjectListing } from './listing.ts';
-export { readStorageMetadata } from './metadata.ts';
+export { readStorageMetadata, storageAsMarkdown } from './metadata.ts';
 export type { ObjectMetadata, StoredObject } from './object-row.ts';
 export {
   authorizePut,

@@ -28,3 +28,10 @@ export async function readStorageMetadata({ system }: Pick<Db, 'system'>): Promi
     totalSizeInGB: rows.reduce((sum, { bytes }) => sum + bytes, 0) / BYTES_PER_GB,
   };
 }
+
+/** The same for a page of Markdown: a line for each bucket. */
+export function storageAsMarkdown({ buckets }: StorageMetadata): string[] {
+  return buckets.map(
+    (bucket) => `- ${bucket.name}: ${bucket.public ? 'public' : 'private'}, ${bucket.objectCount} objects`,
+  );
+}
