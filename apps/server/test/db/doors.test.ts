@@ -236,3 +236,46 @@ test('one statement at the door of the owner is one round trip, and a transactio
   await expect(db.system.text(insert)).rejects.toHaveProperty('code', '23505');
   expect((await owner.query('select from notes')).rowCount).toBe(3);
 });
+
+test('COPY goes in and out as streams', async () => {
+  const { db } = await openDoors();
+  const lines = async function* (count: number) {
+    for (let first = 1; first <= count; first += 1000) {
+      const rows = Array.from({ length: Math.min(1000, count - first + 1) }, (_, index) => `${first + index + 100},,t`);
+      yield Buffer.from(`${rows.join('\n')}\n`);
+    }
+  };
+  await db.as(ADMIN).tx(async (tx) => {
+    expect(await tx.copyFrom('copy notes from stdin (format csv)', lines(50_000))).toBe(50_000);
+    let bytes = 0;
+    let rows = 0;
+    for await (const piece of tx.copyTo('copy (select id from notes order by id) to stdout')) {
+      bytes += piece.length;
+      rows += piece.toString().split('\n').length - 1;
+    }
+    expect([rows, bytes]).toEqual([50_002, 2 * 2 + 899 * 4 + 9000 * 5 + 40_101 * 6]);
+    expect(await tx.query(sql`select count(*)::int as n from notes`)).toEqual([{ n: 50_002 }]);
+  });
+});
+
+test('a COPY that fails, or whose source fails, leaves a usable connection', async () => {
+  const { db } = await openDoors();
+  const failing = async function* () {
+    yield Buffer.from('7,,x\n');
+    throw new Error('the source broke');
+  };
+  const copy = 'copy notes from stdin (format csv)';
+  await expect(db.as(ADMIN).tx((tx) => tx.copyFrom(copy, failing()))).rejects.toThrow('the source broke');
+  const wrong = (async function* () {
+    yield Buffer.from('x,,y\n');
+    for (let more = 0; more < 1000; more++) yield Buffer.alloc(64_000, '1');
+  })();
+  await expect(db.as(ADMIN).tx((tx) => tx.copyFrom(copy, wrong))).rejects.toMatchObject({ code: '22P02' });
+  await expect(db.as(user('a')).tx((tx) => tx.copyFrom(copy, failing()))).rejects.toMatchObject({ code: '0A000' });
+  const unread = db.as(ADMIN).tx(async (tx) => {
+    const stream = tx.copyTo(`copy (select repeat('x', 100000) from generate_series(1, 1000)) to stdout`);
+    for await (const _ of stream) throw new Error('enough');
+  });
+  await expect(unread).rejects.toThrow('enough');
+  expect(await db.as(user('a')).text(TITLES)).toEqual([['of a']]);
+});

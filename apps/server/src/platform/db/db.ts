@@ -1,5 +1,7 @@
+import type { Readable } from 'node:stream';
 import { Client, Pool, type PoolClient, type PoolConfig, type QueryResultRow } from 'pg';
 import { Batch, isStaleStatement, type Statement, type TextRow } from './batch.ts';
+import { CopyFrom, CopyTo } from './copy.ts';
 import { RawQuery, type RawResult, type ReadLimits } from './raw-query.ts';
 import { compile, type Sql } from './sql.ts';
 
@@ -30,6 +32,10 @@ interface Tx {
    * write itself (raw SQL, migrations): the connection is not used again afterwards.
    */
   run(text: string, values?: readonly unknown[], limits?: ReadLimits): Promise<RawResult>;
+  /** `COPY … FROM STDIN`, fed from the source. Returns the number of rows. */
+  copyFrom(text: string, source: AsyncIterable<Buffer>): Promise<number>;
+  /** `COPY … TO STDOUT`. The stream has to be read to its end, or the transaction be left by throwing. */
+  copyTo(text: string): Readable;
 }
 
 declare const power: unique symbol;
@@ -65,7 +71,7 @@ export interface UserDoor {
   alone(text: string, settings?: Settings, signal?: AbortSignal): Promise<RawResult>;
 }
 
-export interface SystemDoor extends Omit<SystemTx, typeof power | 'run'> {
+export interface SystemDoor extends Omit<SystemTx, typeof power | 'run' | 'copyFrom' | 'copyTo'> {
   /** As at the users' door: one statement in its own transaction, prepared, in one round trip. */
   text(statement: Statement): Promise<TextRow[]>;
   /** As at the users' door. */
@@ -244,7 +250,7 @@ interface Queryable {
   query: Pool['query'];
 }
 
-function statementsOf(target: Queryable): Omit<Tx, 'run'> {
+function statementsOf(target: Queryable): Pick<Tx, 'query' | 'one'> {
   const query = async <Row extends QueryResultRow>(statement: Sql) => {
     const { text, values } = compile(statement);
     return (await target.query<Row>(text, [...values])).rows;
@@ -266,6 +272,16 @@ function runRaw(
   return new Promise((resolve, reject) => {
     client.query(new RawQuery({ text, values, limits }, (error, result) => (error ? reject(error) : resolve(result))));
   });
+}
+
+function copiesOf(client: PoolClient): Pick<Tx, 'copyFrom' | 'copyTo'> {
+  return {
+    copyFrom: (text, source) =>
+      new Promise((resolve, reject) => {
+        client.query(new CopyFrom(text, source, (error, rows) => (error ? reject(error) : resolve(rows))));
+      }),
+    copyTo: (text) => client.query(new CopyTo(text, () => {})).stream,
+  };
 }
 
 /** A pool and how its connections are made. */
@@ -297,7 +313,7 @@ async function inTransaction<Result>(
   signal?.addEventListener('abort', cancel, { once: true });
   try {
     await begin(client);
-    const result = await work({ ...statementsOf(client), run });
+    const result = await work({ ...statementsOf(client), run, ...copiesOf(client) });
     signal?.throwIfAborted();
     await client.query('commit');
     broken = false;
