@@ -119,6 +119,25 @@ test('an account that was squatted through a lax provider is lost to its owner t
   expect(await errorOf(app, 'lax')).toMatch(EXISTS);
 });
 
+test('whoever is on the way in while the owner takes the account over does not arrive', async () => {
+  const { app } = await startWithTwo();
+  await signInWith(app, { provider: 'lax' });
+  const squatters = Array.from({ length: 12 }, async () => {
+    const pkce = makePkce();
+    const code = (await arrive(app, { provider: 'lax', pkce })).searchParams.get('insforge_code');
+    return code === null ? undefined : { code, pkce, early: await exchange(app, code, pkce) };
+  });
+  const [owner, ...arrived] = await Promise.all([signInWith(app, { provider: 'good' }), ...squatters]);
+  for (const squatter of arrived) {
+    if (!squatter) continue;
+    const { code, pkce, early } = squatter;
+    if (early.status === 200) expect(await refresh(app, early.body.refreshToken)).toMatchObject({ status: 401 });
+    else expect(await exchange(app, code, pkce)).toMatchObject({ status: 400 });
+  }
+  expect(await refresh(app, owner.body.refreshToken)).toMatchObject({ status: 200 });
+  expect(await app.sql('select from auth.sessions')).toHaveLength(1);
+});
+
 test('nobody who verifies an address by mail inherits the identity of whoever named it without proof', async () => {
   const { app } = await startWithTwo();
   await signInWith(app, { provider: 'lax' });

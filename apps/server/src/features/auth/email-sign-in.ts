@@ -5,8 +5,8 @@ import { accountOf } from './address-proof.ts';
 import { type EmailAuth, mailCode } from './code-mails.ts';
 import { readConfig } from './config.ts';
 import { wrongCode } from './email-codes.ts';
-import { issueExchangeCode, redeemExchangeCode, spentCode } from './exchange-codes.ts';
-import type { Device } from './sessions.ts';
+import { issueExchangeCode, redeemExchangeCode, spendExchangeCode, spentCode } from './exchange-codes.ts';
+import { type Device, endSession } from './sessions.ts';
 import { startUserSession, type UserSession } from './sign-in.ts';
 import { findByEmail, readUser, USER_WRITER } from './users.ts';
 import { attemptsOn, readRedirect } from './verification.ts';
@@ -89,7 +89,10 @@ export async function exchangeCode(
   const subject = await redeemExchangeCode(auth.db.system, { code, codeVerifier });
   const user =
     'userId' in subject ? await readUser(auth.db.system, subject.userId) : await signInByLink(auth, subject.emailOtpId);
-  return startUserSession(auth, user, device, subject.aal);
+  const session = await startUserSession(auth, user, device, subject.aal);
+  if (await spendExchangeCode(auth.db.system, code)) return session;
+  await endSession(auth.db.system, 'user', (await auth.tokens.sessionOf(session.accessToken)) ?? '');
+  throw spentCode();
 }
 
 async function signInByLink(auth: EmailAuth, emailOtpId: string): Promise<User> {

@@ -45,12 +45,27 @@ export async function redeemExchangeCode(
   { code, codeVerifier }: { code: string; codeVerifier: string },
 ): Promise<ExchangeSubject & { aal: Aal }> {
   const row = await tx.one<{ codeChallenge: string; userId: string | null; emailOtpId: string | null; aal: Aal }>(sql`
-    delete from auth.exchange_codes where code_hash = ${hash(code)} and expires_at > now()
+    update auth.exchange_codes set redeemed = true
+    where code_hash = ${hash(code)} and not redeemed and expires_at > now()
     returning code_challenge as "codeChallenge", user_id as "userId", email_otp_id as "emailOtpId", aal`);
   const challenge = createHash('sha256').update(codeVerifier).digest('base64url');
-  if (!row || !isEqual(challenge, row.codeChallenge)) throw spentCode();
+  if (!row || !isEqual(challenge, row.codeChallenge)) {
+    // Not where it is being exchanged at this moment: whoever repeats it does not end the session of the first.
+    if (row) await spendExchangeCode(tx, code);
+    throw spentCode();
+  }
   const { userId, emailOtpId, aal } = row;
   return userId === null ? { emailOtpId: emailOtpId ?? '', aal } : { userId, aal };
+}
+
+/**
+ * To be called when the session that a code is worth has been opened. False where the account was taken from whoever
+ * presented it in the meantime: the session must be ended.
+ */
+export async function spendExchangeCode(tx: Pick<SystemTx, 'one'>, code: string): Promise<boolean> {
+  return (
+    (await tx.one(sql`delete from auth.exchange_codes where code_hash = ${hash(code)} returning true`)) !== undefined
+  );
 }
 
 /** The answer to every exchange that fails, whatever the reason. */
