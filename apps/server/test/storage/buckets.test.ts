@@ -166,3 +166,71 @@ test('a bucket that is made again begins closed', async () => {
   await makeBucket(server, 'b');
   expect((await upload(server.as(ada), 'b', 'k', 'x')).status).toBe(403);
 });
+
+test('a bucket that is closed behind the back of the server is closed', async () => {
+  const server = await startApp();
+  await makeBucket(server, 'b', { isPublic: true });
+  await upload(server.as('admin'), 'b', 'k', 'x');
+  const status = async () => (await server.as('nobody').get(objectPath('b', 'k'))).status;
+  expect(await status()).toBe(200);
+  await server.sql('update storage.buckets set public = false');
+  await expect.poll(status).toBe(401);
+  await server.sql(
+    `insert into storage.config (max_file_size_mb) values (1) on conflict ((1)) do update set max_file_size_mb = 1`,
+  );
+  const plan = () => server.as('admin').post(`${BUCKETS}/b/upload-strategy`, { filename: 'k', size: 2_000_000 });
+  await expect.poll(async () => (await plan()).status).toBe(413);
+});
+
+test('a change that this server made itself counts for its next request', async () => {
+  const server = await startApp();
+  await makeBucket(server, 'b');
+  await upload(server.as('admin'), 'b', 'k', 'x');
+  for (let round = 0; round < 20; round++) {
+    const isPublic = round % 2 === 0;
+    await server.as('admin').patch(`${BUCKETS}/b`, { isPublic });
+    expect((await server.as('nobody').get(objectPath('b', 'k'))).status).toBe(isPublic ? 200 : 401);
+  }
+});
+
+test("a developer's table may refer to files", async () => {
+  const server = await startApp();
+  await makeBucket(server, 'b');
+  await upload(server.as('admin'), 'b', 'k', 'x');
+  await server.sql(`
+    set role project_admin;
+    create table public.attachments (bucket text, key text,
+      foreign key (bucket, key) references storage.objects (bucket, key) on delete cascade);
+    insert into public.attachments values ('b', 'k');
+    reset role`);
+  await expect(server.sql(`insert into public.attachments values ('b', 'missing')`)).rejects.toThrow('foreign key');
+  await server.as('admin').delete(objectPath('b', 'k'));
+  expect(await server.sql('select * from public.attachments')).toEqual([]);
+});
+
+test('nobody reaches the tables of storage but by what the platform grants', async () => {
+  const server = await startApp();
+  const refusals = [];
+  for (const [role, statement] of [
+    ['anon', 'select * from storage.objects'],
+    ['anon', `select storage.foldername('a/b')`],
+    ['authenticated', 'select * from storage.uploads'],
+    ['authenticated', 'select * from storage.s3_access_keys'],
+    ['authenticated', 'select * from storage.config'],
+    ['authenticated', 'insert into storage.garbage (blob) values (null)'],
+    ['authenticated', 'delete from storage.renditions'],
+    ['project_admin', 'delete from storage.objects'],
+    ['project_admin', `update storage.buckets set public = true`],
+    ['project_admin', 'drop table storage.objects'],
+  ]) {
+    await server.sql(`set role ${role}`);
+    refusals.push(
+      await server.sql(statement ?? '').then(
+        () => `${role}: ${statement}`,
+        ({ code }) => code,
+      ),
+    );
+    await server.sql('reset role');
+  }
+  expect(refusals).toEqual(Array(10).fill('42501'));
+});

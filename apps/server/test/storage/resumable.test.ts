@@ -249,3 +249,17 @@ test('an upload whose last bytes came just before the server was killed is compl
   expect(Buffer.from(await reply.arrayBuffer())).toEqual(content.subarray(0, 500));
   expect((await head()).headers.get('upload-offset')).toBe('500');
 });
+
+test('an upload that nobody went on with is given up, and its pieces go', async () => {
+  const { server, url, headers } = await startWithUser();
+  const content = randomBytes(1000);
+  const uploadUrl = await tusUpload({ url, headers, content, chunkSize: 500, stopAt: () => true });
+  await server.sql(`update storage.uploads set expires_at = now() - interval '1 minute'`);
+  const head = await fetch(uploadUrl, { method: 'HEAD', headers: { ...headers, 'tus-resumable': '1.0.0' } });
+  expect(head.status).toBe(404);
+  await server.sql(`update storage.uploads set expires_at = now() - interval '2 hours'`);
+  // The first sweep comes some seconds after the start.
+  await expect.poll(() => server.sql('select * from storage.uploads'), { timeout: 20_000 }).toEqual([]);
+  expect(await server.sql('select * from storage.upload_parts')).toEqual([]);
+  await expect.poll(() => server.sql('select * from storage.garbage')).toEqual([]);
+});

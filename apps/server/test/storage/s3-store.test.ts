@@ -171,21 +171,25 @@ test('what was uploaded directly counts once it is confirmed, as it is', async (
   expect(before).toBeGreaterThan(1);
 });
 
+function tusUpload(url: string, content: Buffer, chunkSize: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    new Upload(content as never, {
+      endpoint: `${url}/storage/v1/upload/resumable`,
+      headers: { 'x-api-key': SECRETS.ACCESS_API_KEY },
+      metadata: { bucketName: 'b', objectName: 'k' },
+      chunkSize,
+      onSuccess: () => resolve(),
+      onError: reject,
+    }).start();
+  });
+}
+
 test('an upload in pieces is put together in the store', async () => {
   const { server, stored } = await startOnS3(THROUGH_US);
   await makeBucket(server, 'b', { isPublic: true });
   const url = await server.listen();
   const content = randomBytes(11 * 1024 * 1024);
-  await new Promise<void>((resolve, reject) => {
-    new Upload(content as never, {
-      endpoint: `${url}/storage/v1/upload/resumable`,
-      headers: { 'x-api-key': SECRETS.ACCESS_API_KEY },
-      metadata: { bucketName: 'b', objectName: 'k' },
-      chunkSize: 6 * 1024 * 1024,
-      onSuccess: () => resolve(),
-      onError: reject,
-    }).start();
-  });
+  await tusUpload(url, content, 6 * 1024 * 1024);
   const got = await fetch(url + objectPath('b', 'k'));
   expect(Buffer.from(await got.arrayBuffer()).equals(content)).toBe(true);
   await expect.poll(stored).toHaveLength(1);
@@ -204,4 +208,39 @@ test('a store that does not answer is named in the error', async () => {
     status: 503,
     body: { error: 'UPSTREAM_FAILURE', nextActions: expect.stringContaining('S3_ENDPOINT_URL') },
   });
+});
+
+test('the gateway of a second server is a store as good as any, and joins pieces by itself', async () => {
+  const store = await startApp();
+  await makeBucket(store, 'store');
+  const { body: key } = await store.as('admin').post('/api/storage/s3/access-keys', { description: 'another server' });
+  const server = await startApp({
+    S3_BUCKET: 'store',
+    S3_ENDPOINT_URL: `${await store.listen()}/storage/v1/s3`,
+    S3_ACCESS_KEY_ID: key.accessKeyId,
+    S3_SECRET_ACCESS_KEY: key.secretAccessKey,
+    S3_KEY_PREFIX: 'of/another/',
+    ...THROUGH_US,
+  });
+  await makeBucket(server, 'b', { isPublic: true });
+  const admin = server.as('admin');
+  const url = await server.listen();
+  const content = randomBytes(20 * 1024 * 1024);
+  await tusUpload(url, content, 7 * 1024 * 1024);
+  // Three pieces as they came; sent through the server again they would have been four.
+  const [joined] = await store.sql<{ etag: string }>('select etag from storage.objects where size = $1', [
+    content.length,
+  ]);
+  expect(joined?.etag).toMatch(/-3$/);
+  const got = await fetch(url + objectPath('b', 'k'));
+  expect(Buffer.from(await got.arrayBuffer()).equals(content)).toBe(true);
+  await admin.post(`${objectPath('b', 'k')}/copy`, { to: 'c' });
+  await upload(admin, 'b', 'small', 'hello');
+  await upload(admin, 'b', 'k', 'replaced');
+  expect((await admin.get(objectPath('b', 'small'))).text).toBe('hello');
+  expect((await admin.get(objectPath('b', 'k'))).text).toBe('replaced');
+  const keysInStore = async () => (await store.as('admin').get(`${BUCKETS}/store/objects`)).body.pagination.total;
+  await expect.poll(keysInStore).toBe(3);
+  await admin.delete(`${BUCKETS}/b`);
+  await expect.poll(keysInStore).toBe(0);
 });

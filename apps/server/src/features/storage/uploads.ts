@@ -115,6 +115,9 @@ export async function listUploads(
     order by u.key, u.created_at, u.id limit ${limit}`);
 }
 
+/** As many as S3 allows. */
+const MAX_PARTS = 10_000;
+
 export interface AddPart {
   number: number;
   body: AsyncIterable<Uint8Array>;
@@ -130,6 +133,11 @@ export interface AddPart {
 
 /** Receives one part; it is durable when this returns. */
 export async function addPart(storage: Storage, upload: Upload, part: AddPart): Promise<UploadPart> {
+  if (part.number > MAX_PARTS) {
+    throw new AppError('STORAGE_INVALID_PARAMETER', `An upload has at most ${MAX_PARTS} parts`, {
+      nextActions: 'Send it in larger pieces.',
+    });
+  }
   const staged = await storage.blobs
     .stage(part.body, { maxBytes: part.maxBytes, hashes: part.hashes ?? [] })
     .catch(async (error) => {
@@ -171,7 +179,7 @@ async function recordPart(
 export async function listParts(
   tx: StorageTx,
   upload: Upload,
-  { after = 0, limit = 10_000 }: { after?: number; limit?: number } = {},
+  { after = 0, limit = MAX_PARTS }: { after?: number; limit?: number } = {},
 ): Promise<UploadPart[]> {
   return tx.query<UploadPart>(sql`
     select number, size::float8, etag, checksums, created_at as "createdAt" from storage.upload_parts

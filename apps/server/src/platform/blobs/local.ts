@@ -195,9 +195,9 @@ async function* listFiles({ shardPathOf }: Layout): AsyncGenerator<string[]> {
 }
 
 /** Writes wait in memory up to this many bytes, while the one before is on its way to the disk. */
-const WAITING_BYTES = 512 * 1024;
+const WAITING_BYTES = 192 * 1024;
 /** Less than this is collected before it is written, since chunks of a socket are small. */
-const WRITE_BYTES = 128 * 1024;
+const WRITE_BYTES = 64 * 1024;
 
 async function writeAll(file: FileHandle, bytes: AsyncIterable<Uint8Array>): Promise<void> {
   let waiting: Uint8Array[] = [];
