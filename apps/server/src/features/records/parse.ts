@@ -6,9 +6,9 @@ import { bindLimit, type Parsed, parseParameters, shapeOfLimit } from './grammar
 import { type Payload, type PayloadRules, readArguments, readRecords } from './grammar/payload.ts';
 import { parsePrefer } from './grammar/prefer.ts';
 import { type Parameter, splitQuery } from './grammar/query-string.ts';
-import { EVERYTHING, intersect, parseRangeHeader } from './grammar/range.ts';
+import { EVERYTHING, intersect, parseRangeHeader, type Range } from './grammar/range.ts';
 import type { Intent } from './intent.ts';
-import { findRelation, isExposed, type Schema } from './schema/types.ts';
+import { findRelation, isExposed, type Relation, type Schema } from './schema/types.ts';
 
 /** A request as the engine sees it, without the framework. */
 export interface HttpRequest {
@@ -38,19 +38,18 @@ const DEFAULT_SCHEMA = 'public';
 /** Types to which an empty string is a value like any other. */
 const EMPTY_TEXT_TYPES = new Set(['text', 'varchar', 'bpchar', 'citext']);
 
-/** Parses a request. The schema is asked only for what decides the meaning of words. */
+/**
+ * Parses a request. The schema is asked only for what decides the meaning of words.
+ * @param maxRows the most rows that may be read at once
+ */
 export function parseRequest(request: HttpRequest, schema: Schema, maxRows: number | undefined): Intent {
   const action = actionOf(request);
-  const isRead = request.method === 'GET' || request.method === 'HEAD';
-  const { schemaName, parameters } = chooseSchema(request, splitQuery(request.query), schema, isRead);
+  const isRead = isReadMethod(request);
+  const parameters = splitQuery(request.query);
+  const schemaName = takeSchema(request, parameters, schema);
   const relation = request.target === 'table' ? findRelation(schema, schemaName, request.name) : undefined;
-  // The CLI of the platform asks for rows with a parameter that would otherwise be a filter.
-  const asksForRows = !relation?.columns.has('return') && parameters.some(isReturnParameter);
-  const preferences = parsePrefer(`${asksForRows ? 'return=representation,' : ''}${headerOf(request, 'prefer')}`);
-  const parsed = parseParameters(
-    asksForRows ? parameters.filter((parameter) => !isReturnParameter(parameter)) : parameters,
-    { mayBeArguments: action === 'call' && isRead, maxRows },
-  );
+  const preferences = parsePrefer(takeReturn(parameters, relation) + headerOf(request, 'prefer'));
+  const parsed = parseParameters(parameters, { mayBeArguments: action === 'call' && isRead, maxRows });
   const payload = parsePayload(request, action, {
     hasColumns: parsed.columns !== undefined,
     fillsDefaults: preferences.missing === 'default',
@@ -62,9 +61,7 @@ export function parseRequest(request: HttpRequest, schema: Schema, maxRows: numb
   const asked = isRead ? intersect(parsed.range, rangeOfHeader(request)) : parsed.range;
   const isLimited = maxRows !== undefined && (isRead || action === 'call');
   const range = isLimited ? { ...asked, limit: Math.min(asked.limit ?? maxRows, maxRows) } : asked;
-  const limit = range.limit === undefined ? undefined : bindLimit(parsed.values, range.limit);
-  const offset = range.offset === 0 ? undefined : parsed.values.push(String(range.offset)) - 1;
-  if (limit !== undefined || offset !== undefined) parsed.pages.push({ path: [], limit, offset });
+  const page = bindPage(parsed, range);
   const accept = headerOf(request, 'accept');
   const shape = [
     action,
@@ -73,30 +70,39 @@ export function parseRequest(request: HttpRequest, schema: Schema, maxRows: numb
     request.name,
     accept,
     preferences.text,
-    payload ? shapeOfPayload(payload) : '',
-    shapeOfLimit(limit),
-    offset === undefined ? '' : 'offset',
-    ...parsed.shape,
-  ].join('\0');
+    shapeOfPayload(payload),
+    page,
+  ];
   return {
-    ...parsed,
     action,
     method: request.method,
     isHead: request.method === 'HEAD',
     schema: schemaName,
     name: request.name,
+    select: parsed.select,
+    filters: parsed.filters,
+    orders: parsed.orders,
+    pages: parsed.pages,
     range,
+    columns: parsed.columns,
+    onConflict: parsed.onConflict,
     preferences,
     accept,
     payload,
     payloadValue,
-    shape,
+    args: parsed.args,
+    values: parsed.values,
+    shape: shape.concat(parsed.shape).join('\0'),
   };
+}
+
+function isReadMethod({ method }: HttpRequest): boolean {
+  return method === 'GET' || method === 'HEAD';
 }
 
 /** The schema that a request is about, where it is about nothing more. */
 export function schemaOf(request: HttpRequest, schema: Schema): string {
-  return chooseSchema(request, splitQuery(request.query), schema, true).schemaName;
+  return takeSchema({ ...request, method: 'GET' }, splitQuery(request.query), schema);
 }
 
 export function headerOf({ headers }: HttpRequest, name: string): string {
@@ -114,27 +120,51 @@ function actionOf({ target, method }: HttpRequest): Intent['action'] {
   throw new RecordsError('PGRST117', `Unsupported HTTP method: ${method}`);
 }
 
-const isReturnParameter = ([key, value]: Parameter) => key === 'return' && value === 'representation';
+/** Takes `?schema=` out of the parameters; without it the profile header of the method counts. */
+function takeSchema(request: HttpRequest, parameters: Parameter[], schema: Schema): string {
+  const profile = headerOf(request, isReadMethod(request) ? 'accept-profile' : 'content-profile') || DEFAULT_SCHEMA;
+  const name = takeSchemaParameter(request, parameters, schema, profile) ?? profile;
+  if (isExposed(schema, name)) return name;
+  const names = schema.exposed.map((exposed) => exposed.name).join(', ');
+  throw new RecordsError('PGRST106', `The schema must be one of the following: ${names}`);
+}
 
-/** `?schema=` or the profile header of the method, and the parameters without it. */
-function chooseSchema(request: HttpRequest, parameters: Parameter[], schema: Schema, isRead: boolean) {
-  const profile = headerOf(request, isRead ? 'accept-profile' : 'content-profile') || DEFAULT_SCHEMA;
-  const asked = parameters.filter(([key]) => key === 'schema');
-  const [first] = asked;
+function takeSchemaParameter(
+  request: HttpRequest,
+  parameters: Parameter[],
+  schema: Schema,
+  profile: string,
+): string | undefined {
+  const at = parameters.findIndex(isSchemaParameter);
+  if (at < 0) return undefined;
+  const [, value] = parameters[at] ?? ['', ''];
   // A table may have a column of that name: an operation is a filter on it.
-  const isFilter =
-    first !== undefined &&
-    findRelation(schema, profile, request.name)?.columns.has('schema') &&
-    parseOperation(first[1], { list: [] }) !== undefined;
-  if (first !== undefined && !isFilter && (asked.length > 1 || first[1].trim() === '')) {
+  const hasColumn = findRelation(schema, profile, request.name)?.columns.has('schema');
+  if (hasColumn && parseOperation(value, { list: [] })) return undefined;
+  parameters.splice(at, 1);
+  if (value.trim() === '' || parameters.some(isSchemaParameter)) {
     throw new AppError('INVALID_INPUT', 'schema must be given once and must not be blank');
   }
-  const schemaName = first === undefined || isFilter ? profile : first[1];
-  if (!isExposed(schema, schemaName)) {
-    const names = schema.exposed.map(({ name }) => name).join(', ');
-    throw new RecordsError('PGRST106', `The schema must be one of the following: ${names}`);
-  }
-  return { schemaName, parameters: isFilter ? parameters : parameters.filter(([key]) => key !== 'schema') };
+  return value;
+}
+
+const isSchemaParameter = ([key]: Parameter) => key === 'schema';
+
+/** The CLI of the platform asks for rows with a parameter, which is a preference unless there is such a column. */
+function takeReturn(parameters: Parameter[], relation: Relation | undefined): string {
+  const at = parameters.findIndex(([key, value]) => key === 'return' && value === 'representation');
+  if (at < 0 || relation?.columns.has('return')) return '';
+  parameters.splice(at, 1);
+  return 'return=representation,';
+}
+
+/** Puts the page of the resource itself among the values and returns the shape of it. */
+function bindPage({ values, pages }: Parsed, range: Range): string {
+  if (range === EVERYTHING || (range.limit === undefined && range.offset === 0)) return '';
+  const limit = range.limit === undefined ? undefined : bindLimit(values, range.limit);
+  const offset = range.offset === 0 ? undefined : values.push(String(range.offset)) - 1;
+  pages.push({ path: [], limit, offset });
+  return offset === undefined ? shapeOfLimit(limit) : `${shapeOfLimit(limit)} offset`;
 }
 
 function rangeOfHeader(request: HttpRequest) {
@@ -154,7 +184,9 @@ function parsePayload(request: HttpRequest, action: Intent['action'], rules: Pay
   return request.method === 'POST' ? readArguments(type, request.body) : undefined;
 }
 
-function shapeOfPayload({ kind, type, keys, isUneven, repeated }: Payload): string {
+function shapeOfPayload(payload: Payload | undefined): string {
+  if (!payload) return '';
+  const { kind, type, keys, isUneven, repeated } = payload;
   const counts = repeated ? [...repeated.values()].map(({ length }) => length) : [];
   return `${kind},${type},${isUneven},${JSON.stringify(keys)},${counts}`;
 }

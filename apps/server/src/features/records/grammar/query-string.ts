@@ -4,12 +4,17 @@ import { RecordsError } from '../errors.ts';
 export type Parameter = readonly [key: string, value: string];
 
 export function splitQuery(query: string): Parameter[] {
-  if (query === '') return [];
-  return query.split('&').flatMap((part): Parameter[] => {
-    if (part === '') return [];
-    const at = part.indexOf('=');
-    return at < 0 ? [[decode(part), '']] : [[decode(part.slice(0, at)), decode(part.slice(at + 1))]];
-  });
+  const parameters: Parameter[] = [];
+  for (let start = 0; start < query.length; ) {
+    const next = query.indexOf('&', start);
+    const end = next < 0 ? query.length : next;
+    const equals = query.indexOf('=', start);
+    if (equals >= 0 && equals < end)
+      parameters.push([decode(query.slice(start, equals)), decode(query.slice(equals + 1, end))]);
+    else if (end > start) parameters.push([decode(query.slice(start, end)), '']);
+    start = end + 1;
+  }
+  return parameters;
 }
 
 const ENCODED = /[%+]/;
