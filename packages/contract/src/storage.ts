@@ -42,7 +42,8 @@ export const BucketSchema = z.object({
 });
 export const BucketListSchema = z.array(BucketSchema);
 
-export const CreateBucketSchema = z.object({
+/** Strict: a misspelt `isPublic` must not make a public bucket. */
+export const CreateBucketSchema = z.strictObject({
   bucketName: z.string(),
   ...z.object(BUCKET_SETTINGS).partial().shape,
   isPublic: z.boolean().default(true),
@@ -55,7 +56,7 @@ export const CreateBucketReplySchema = z.object({
 });
 
 export const UpdateBucketSchema = z
-  .object(BUCKET_SETTINGS)
+  .strictObject(BUCKET_SETTINGS)
   .partial()
   .refine((settings) => Object.keys(settings).length > 0, {
     error: `name at least one setting: ${Object.keys(BUCKET_SETTINGS).join(', ')}`,
@@ -132,7 +133,7 @@ export const DeleteObjectsReplySchema = z.object({
 
 export const StorageMessageSchema = z.object({ message: z.string() });
 
-export const RelocateObjectSchema = z.object({
+export const RelocateObjectSchema = z.strictObject({
   /** The new key. */
   to: KeySchema,
   /** Another bucket. */
@@ -198,7 +199,7 @@ export const StorageUsageSchema = z.object({
 export const PolicyPresetSchema = z.enum(['owner-only', 'owner-folder', 'authenticated-read', 'public-read']);
 export type PolicyPreset = z.infer<typeof PolicyPresetSchema>;
 
-export const ApplyPresetSchema = z.object({
+export const ApplyPresetSchema = z.strictObject({
   /** Null removes the policies of a preset. */
   preset: PolicyPresetSchema.nullable(),
   /** True: says what would be done. */

@@ -61,6 +61,16 @@ test.each([
   });
 });
 
+test.each([{ isPulic: false }, { is_public: false }, { isPublic: 'no' }, { fileSizeLimit: '1' }])(
+  'no bucket is made of a misspelt %j',
+  async (settings) => {
+    const server = await startApp();
+    const made = await server.as('admin').post(BUCKETS, { bucketName: 'b', ...settings });
+    expect(made).toMatchObject({ status: 400, body: { error: 'STORAGE_INVALID_PARAMETER' } });
+    expect((await server.as('admin').get(BUCKETS)).body).toEqual([]);
+  },
+);
+
 test('what a bucket holds is said before it is deleted, and in the usage', async () => {
   const server = await startApp();
   const admin = server.as('admin');

@@ -158,6 +158,36 @@ test('uploads that may not be are refused at once', async () => {
   expect(await server.sql('select * from storage.uploads')).toEqual([]);
 });
 
+test('errors are the envelope of every route, also for a page of another origin', async () => {
+  const { url, headers } = await startWithUser();
+  const origin = { origin: 'https://app.example.com', 'tus-resumable': '1.0.0' };
+  const begin = (metadata: string) =>
+    fetch(url + ENDPOINT, {
+      method: 'POST',
+      headers: { ...headers, ...origin, 'upload-length': '5', 'upload-metadata': metadata },
+    });
+  const refused = [
+    await begin(`bucketName ${btoa('b')}`),
+    await begin(`bucketName ${btoa('b')},objectName ${btoa('../x')}`),
+    await fetch(`${url}${ENDPOINT}/no-such-upload`, {
+      method: 'PATCH',
+      headers: { ...headers, ...origin, 'upload-offset': '0', 'content-type': 'application/offset+octet-stream' },
+      body: 'x',
+    }),
+  ];
+  for (const reply of refused) {
+    expect(Object.fromEntries(reply.headers)).toMatchObject({
+      'tus-resumable': '1.0.0',
+      'access-control-allow-origin': 'https://app.example.com',
+      'access-control-allow-credentials': 'true',
+    });
+    expect(await reply.json()).toMatchObject({ error: expect.stringContaining('STORAGE_'), statusCode: reply.status });
+  }
+  const begun = await begin(`bucketName ${btoa('b')},objectName ${btoa('k')}`);
+  expect(begun.headers.get('access-control-allow-origin')).toBe('https://app.example.com');
+  expect(begun.headers.get('access-control-expose-headers')).toContain('Upload-Offset');
+});
+
 test('nobody else goes on with an upload, or looks at it, or ends it', async () => {
   const { server, url, headers } = await startWithUser();
   const content = randomBytes(1000);

@@ -1,4 +1,4 @@
-import type { FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { AppError } from '#platform/errors.ts';
 import type { Actor } from '../storage.ts';
 
@@ -39,4 +39,19 @@ export function createOrigin(publicUrl: string | undefined): (request: FastifyRe
 export function cutOffWhenIdle({ raw }: FastifyRequest, ms: number): void {
   // Node destroys a socket that times out. In-process requests have none.
   if ('setTimeout' in raw.socket) raw.socket.setTimeout(ms);
+}
+
+/** A refused upload is let run on for so long, so that its sender gets to read why. */
+const LINGER_MS = 5_000;
+
+/** For scopes whose bodies are files: hands them on as streams, and ends what is still being sent after the answer. */
+export function acceptFiles(app: FastifyInstance): void {
+  // Whatever the type says, the body is not for us to parse.
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser('*', (_request, payload, done) => done(null, payload));
+  app.addHook('onResponse', async ({ raw }) => {
+    if (raw.complete) return;
+    // Node reads the rest and throws it away; not without end.
+    setTimeout(() => raw.complete || raw.destroy(), LINGER_MS).unref();
+  });
 }

@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { Readable } from 'node:stream';
 import type { Locker } from '@tus/server';
-import type { FastifyPluginAsync, FastifyRequest } from 'fastify';
-import { toAppError, toErrorBody } from '#platform/errors.ts';
+import type { FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify';
+import { AppError } from '#platform/errors.ts';
 import { bytesOf } from '../bytes.ts';
 import type { Storage } from '../storage.ts';
-import { actorOf } from './request.ts';
+import { acceptFiles, actorOf } from './request.ts';
 
 const PATH = '/storage/v1/upload/resumable';
 
@@ -19,17 +19,19 @@ interface ResumableOptions {
  * speaks the protocol; this hands it the request as the Fetch API has it, and its answer to Fastify.
  */
 export const resumableRoutes: FastifyPluginAsync<ResumableOptions> = async (app, { storage, idleMs }) => {
-  app.removeAllContentTypeParsers();
-  app.addContentTypeParser('*', (_request, payload, done) => done(null, payload));
+  acceptFiles(app);
   let locker: Promise<Locker> | undefined;
 
-  const handle = async (request: FastifyRequest) => {
+  const handle = async (request: FastifyRequest, reply: FastifyReply) => {
+    // Of every answer, as the protocol wants it.
+    reply.header('tus-resumable', '1.0.0');
     const [{ MemoryLocker, Server }, { beginResumable, createResumableStore }] = await Promise.all([
       import('@tus/server'),
       import('../resumable.ts'),
     ]);
     const actor = actorOf(request);
     locker ??= Promise.resolve(new MemoryLocker());
+    let failure: unknown;
     const server = new Server({
       path: PATH,
       locker,
@@ -40,12 +42,17 @@ export const resumableRoutes: FastifyPluginAsync<ResumableOptions> = async (app,
         await beginResumable(storage, actor, upload);
         return {};
       },
-      onResponseError: (_request, error) => toTusError(error),
+      allowedOrigins: () => true,
+      allowedCredentials: true,
+      onResponseError: (_request, error) => {
+        failure = error;
+        return undefined;
+      },
     });
     const { body, brokeWith } = bodyOf(request, idleMs);
     const response = await server.handleWeb(toFetchRequest(request, body));
-    const broken = brokeWith();
-    if (broken !== undefined) throw broken;
+    failure = brokeWith() ?? failure;
+    if (failure !== undefined) throw toError(failure);
     return response;
   };
 
@@ -61,11 +68,11 @@ export const resumableRoutes: FastifyPluginAsync<ResumableOptions> = async (app,
   });
 };
 
-/** What the library throws has a status and a text; what we throw gets our envelope. */
-function toTusError(error: Error | { status_code: number; body: string }): { status_code: number; body: string } {
-  if ('status_code' in error) return error;
-  const appError = toAppError(error);
-  return { status_code: appError.status, body: JSON.stringify(toErrorBody(appError)) };
+/** What the library throws has a status and a text; our own envelope is made of it. */
+function toError(failure: unknown): unknown {
+  if (typeof failure !== 'object' || failure === null || !('status_code' in failure)) return failure;
+  const { status_code: status, body = '' } = failure as { status_code: number; body?: string };
+  return new AppError(status === 404 ? 'STORAGE_NOT_FOUND' : 'STORAGE_INVALID_PARAMETER', body.trim(), { status });
 }
 
 /** The body, ending quietly where the connection breaks, so that what arrived is kept. */

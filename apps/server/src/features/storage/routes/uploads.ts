@@ -10,14 +10,12 @@ import { bytesOf } from '../bytes.ts';
 import { putObject } from '../objects.ts';
 import type { Storage } from '../storage.ts';
 import { toStoredFile } from '../stored-file.ts';
-import { actorOf, keyOf } from './request.ts';
+import { acceptFiles, actorOf, keyOf } from './request.ts';
 
 const OBJECTS = '/api/storage/buckets/:bucket/objects';
 const BucketParamsSchema = z.object({ bucket: z.string() });
 /** What a form needs around its file. */
 const FORM_BYTES = 64 * 1024;
-/** A refused upload is let run on for so long, so that its sender gets to read why. */
-const LINGER_MS = 5_000;
 
 interface UploadOptions {
   storage: Storage;
@@ -27,16 +25,8 @@ interface UploadOptions {
 
 /** Files in one request, as a form with one file or as the bytes themselves. */
 export const uploadRoutes: FastifyPluginAsyncZod<UploadOptions> = async (app, { storage, originOf, idleMs }) => {
-  // Whatever the type says, the body is a file and not for us to parse.
-  app.removeAllContentTypeParsers();
-  app.addContentTypeParser('*', (_request, payload, done) => done(null, payload));
+  acceptFiles(app);
   await app.register(multipart, { limits: { files: 1, fields: 20, fileSize: Number.POSITIVE_INFINITY } });
-
-  app.addHook('onResponse', async ({ raw }) => {
-    if (raw.complete) return;
-    // Node reads the rest and throws it away; not without end.
-    setTimeout(() => raw.complete || raw.destroy(), LINGER_MS).unref();
-  });
 
   const store = async (request: FastifyRequest, bucket: string, keyFor: (filename: string) => string) => {
     const file = await fileOf(request);
