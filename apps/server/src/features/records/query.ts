@@ -56,7 +56,12 @@ function renderReadRequest(context: RenderContext, plan: RequestPlan): Sql {
   const isScalar = node.source.kind === 'call' && node.source.call.routine.returns.kind !== 'rows';
   const rows = isScalar ? renderScalarRows(context, node) : renderNode(context, node);
   const called = context.isCallShared && node.source.kind === 'call' ? renderShared(node.source.call) : sql.raw('');
-  const columns = [renderBody(plan, isScalar), renderGuarded(plan), renderTotal(context, plan), ...RESPONSE_SETTINGS];
+  const columns = [
+    renderBody(plan, isScalar),
+    renderGuarded(plan),
+    renderTotal(context, plan),
+    ...responseSettings(context),
+  ];
   return sql`${called}select ${selectList(plan, columns)} from (${rows}) r`;
 }
 
@@ -71,10 +76,13 @@ function selectList({ isTransaction }: RequestPlan, columns: readonly Sql[]): Sq
 }
 
 /** What SQL may have set for the answer while the rows were made. */
-const RESPONSE_SETTINGS = [
-  sql`nullif(current_setting('response.headers', true), '')`,
-  sql`nullif(current_setting('response.status', true), '')`,
-];
+function responseSettings({ schema }: RenderContext): Sql[] {
+  if (!schema.writesResponse) return [sql`null`, sql`null`];
+  return [
+    sql`nullif(current_setting('response.headers', true), '')`,
+    sql`nullif(current_setting('response.status', true), '')`,
+  ];
+}
 
 function renderScalarRows(context: RenderContext, node: NodePlan): Sql {
   const scalar = { kind: 'column', name: SCALAR, base: undefined, column: undefined } as const;
@@ -112,7 +120,7 @@ function renderWriteRequest(context: RenderContext, plan: RequestPlan, write: Wr
       ? sql`nullif(current_setting('${sql.raw(MERGED_SETTING)}', true), '')`
       : sql`null`;
   const body = plan.showsRows ? renderBody(plan, false) : sql`''`;
-  const columns = [body, renderGuarded(plan), sql`null`, ...RESPONSE_SETTINGS, merged, location];
+  const columns = [body, renderGuarded(plan), sql`null`, ...responseSettings(context), merged, location];
   // Last, because the rest says what must be returned.
   const written = renderWrite(context, write);
   return sql`with "written" as (${written}) select ${selectList(plan, columns)} from (${rows}) r`;

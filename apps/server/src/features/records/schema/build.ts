@@ -30,6 +30,7 @@ export interface CatalogueRows {
   representations: rows.CastRow[];
   mediaHandlers: rows.MediaHandlerRow[];
   readsRequest: boolean;
+  writesResponse: boolean;
 }
 
 /** A large schema takes a while, so it is made in small steps. */
@@ -76,6 +77,7 @@ export async function buildSchema(catalogue: CatalogueRows, fingerprint: string)
       ]),
     ),
     readsRequest: catalogue.readsRequest,
+    writesResponse: catalogue.writesResponse,
     fingerprint,
     plans: createPlanCache(),
   };

@@ -115,7 +115,7 @@ async function readCatalogue(tx: SystemTx, seen: (rows: readonly object[]) => Pr
   };
   const schemas = await read<queries.SchemaRow>(queries.exposedSchemas);
   const oids = schemas.map(({ oid }) => oid);
-  const reads = await read<{ reads: boolean }>(queries.readsRequest);
+  const [mentions] = await read<queries.MentionsRow>(queries.mentions);
   return {
     schemas,
     types: await read(queries.types),
@@ -127,6 +127,7 @@ async function readCatalogue(tx: SystemTx, seen: (rows: readonly object[]) => Pr
     roleSettings: await read(queries.roleSettings),
     representations: await read(queries.representations),
     mediaHandlers: await read(queries.mediaHandlers(oids)),
-    readsRequest: reads[0]?.reads ?? false,
+    readsRequest: mentions?.request ?? false,
+    writesResponse: mentions?.response ?? false,
   };
 }

@@ -217,25 +217,32 @@ export const mediaHandlers = (schemas: number[]) => sql`
   join pg_type t on t.oid = case when p.prorettype = 'anyelement'::regtype then a.aggtranstype else p.prorettype end
   where t.typtype = 'd' and t.typname like '%/%' and p.pronargs = 1 and n.oid = any (${schemas})`;
 
+/** Settings by which SQL of the project talks with a request. */
+export interface MentionsRow {
+  request: boolean;
+  response: boolean;
+}
+
 /**
- * Whether any SQL of the project mentions `request.` with something else than `jwt` after it: in the text of
- * functions, or as a constant in the stored expressions of views, policies and defaults, where the catalogue
- * keeps constants as decimal bytes.
+ * Whether any SQL of the project mentions `response.`, or `request.` with something else than `jwt` after it:
+ * in the text of functions, or as a constant in the stored expressions of views, policies and defaults, where
+ * the catalogue keeps constants as decimal bytes.
  */
-export const readsRequest = sql`
-  with expressions (tree) as (
+export const mentions = sql`
+  with sources (text) as (
+    select p.prosrc from pg_proc p
+    where p.oid >= 16384 and not exists (
+      select from pg_depend d where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e'
+    )
+  ), expressions (tree) as (
     select prosqlbody::text from pg_proc where prosqlbody is not null and oid >= 16384
     union all select polqual::text from pg_policy union all select polwithcheck::text from pg_policy
     union all select adbin::text from pg_attrdef
     union all select ev_action::text from pg_rewrite where oid >= 16384
     union all select tgqual::text from pg_trigger where tgqual is not null
   )
-  select exists (
-    select from pg_proc p
-    where p.oid >= 16384 and p.prosrc ~ 'request\\.(?!jwt)'
-      and not exists (
-        select from pg_depend d where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.deptype = 'e'
-      )
-  ) or exists (
-    select from expressions where tree ~ ' 114 101 113 117 101 115 116 46 (?!106 119 116)'
-  ) as reads`;
+  select
+    exists (select from sources where text ~ 'request\\.(?!jwt)')
+      or exists (select from expressions where tree ~ ' 114 101 113 117 101 115 116 46 (?!106 119 116)') as request,
+    exists (select from sources where text ~ 'response\\.')
+      or exists (select from expressions where tree ~ ' 114 101 115 112 111 110 115 101 46 ') as response`;

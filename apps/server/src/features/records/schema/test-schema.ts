@@ -67,6 +67,7 @@ export function testSchema(): Promise<Schema> {
       representations: [],
       mediaHandlers: [],
       readsRequest: false,
+      writesResponse: true,
     },
     'test',
   );

@@ -120,6 +120,8 @@ export interface Schema {
   readonly roleSettings: ReadonlyMap<string, Readonly<Record<string, string>>>;
   /** True when some SQL of the project asks for the request's method, path, headers or cookies. */
   readonly readsRequest: boolean;
+  /** True when some SQL of the project may set the status or headers of an answer. */
+  readonly writesResponse: boolean;
   /** Equal fingerprints: nothing that matters has changed. */
   readonly fingerprint: string;
   readonly plans: PlanCache;
@@ -144,6 +146,7 @@ export function emptySchema(): Schema {
     mediaHandlers: [],
     roleSettings: new Map(),
     readsRequest: false,
+    writesResponse: false,
     fingerprint: '',
     plans: createPlanCache(),
   };
