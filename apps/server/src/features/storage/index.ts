@@ -25,43 +25,28 @@ import { uploadRoutes } from './routes/uploads.ts';
 import type { Storage } from './storage.ts';
 
 export {
-  type Bucket,
-  type BucketSettings,
   createBucket,
   deleteBucket,
   findBucket,
   getBucket,
   listBuckets,
-  measureBucket,
-  updateBucket,
 } from './buckets.ts';
 export { bytesOf } from './bytes.ts';
-export { checkBucketName, checkKey } from './keys.ts';
-export { type ListRequest, listObjects, type ObjectListing } from './listing.ts';
+export { listObjects, type ObjectListing } from './listing.ts';
 export { readStorageMetadata, storageAsMarkdown } from './metadata.ts';
 export type { ObjectMetadata, StoredObject } from './object-row.ts';
 export {
-  authorizePut,
-  type CopyRequest,
   copyObject,
   deleteObjects,
   getObject,
   headObject,
-  moveObject,
   openObject,
-  type PutRequest,
   putObject,
-  recordObject,
-  withObject,
 } from './objects.ts';
-export { type Actor, asActor, isRolledBack, type Storage, type StorageTx } from './storage.ts';
-
+export type { Actor, Storage, StorageTx } from './storage.ts';
 export {
-  type AddPart,
   addPart,
-  type BeginUpload,
   beginUpload,
-  type CompleteUpload,
   completeUpload,
   endUpload,
   etagOfParts,
