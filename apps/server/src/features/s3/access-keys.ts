@@ -5,6 +5,8 @@ import type { Listener } from '#platform/db/listener.ts';
 import { type Sql, sql } from '#platform/db/sql.ts';
 import { AppError } from '#platform/errors.ts';
 import type { Cipher } from '#platform/secrets/cipher.ts';
+import type { Signature } from './signature.ts';
+import { signingKey } from './sigv4.ts';
 
 const MAX_KEYS = 50;
 /** Any constant works, as long as every server of this kind uses the same. */
@@ -64,10 +66,12 @@ export async function deleteAccessKey(tx: Pick<SystemTx, 'one'>, id: string): Pr
   return row;
 }
 
+type Scope = Pick<Signature, 'accessKeyId' | 'date' | 'region' | 'service'>;
+
 /** The secrets of the keys, for verifying signatures. */
 export interface AccessKeyRing {
-  /** The secret of a key; undefined where there is no such key, or none any more. */
-  secretOf(accessKeyId: string): Promise<string | undefined>;
+  /** What the holder of a key signs with in a scope; undefined where there is no such key, or none any more. */
+  signingKeyOf(scope: Scope): Promise<Buffer | undefined>;
   /** Notes that a request was signed with the key. Returns at once. */
   touch(accessKeyId: string): void;
   /** To be called when a key was made or revoked by this server. Others hear of it from the database. */
@@ -80,12 +84,14 @@ const CHANNEL = 'insforge_s3_access_keys';
 const MAX_AGE_MS = 15_000;
 /** An unknown key makes the server look whether it is a new one, but not more often than this. */
 const MISS_INTERVAL_MS = 1_000;
+const MAX_SIGNING_KEYS = 200;
 /** `last_used_at` is good to know, but not worth a write for every request. */
 const TOUCH_INTERVAL_MS = 60_000;
 
 /** Keeps the keys, fifty at most, in memory. */
 export function createAccessKeyRing(db: Db, cipher: Cipher, listener: Listener): AccessKeyRing {
   let secrets: ReadonlyMap<string, string> = new Map();
+  let signingKeys = new Map<string, Buffer>();
   let loadedAt = 0;
   let loading: Promise<void> | undefined;
   let announcements = 0;
@@ -97,6 +103,7 @@ export function createAccessKeyRing(db: Db, cipher: Cipher, listener: Listener):
     const rows = await db.system.query<{ id: string; secret: string }>(sql`
       select access_key_id as id, secret_access_key_encrypted as secret from storage.s3_access_keys`);
     secrets = new Map(rows.map(({ id, secret }) => [id, cipher.decrypt(secret)]));
+    signingKeys = new Map();
     // What was revoked while this was being read may still be in it.
     loadedAt = heard === announcements ? Date.now() : 0;
   };
@@ -113,14 +120,26 @@ export function createAccessKeyRing(db: Db, cipher: Cipher, listener: Listener):
   };
   listener.on(CHANNEL, forget);
 
+  /** Four HMACs make it, and every request of a day needs the same one. */
+  const derive = (scope: Scope): Buffer | undefined => {
+    const secret = secrets.get(scope.accessKeyId);
+    if (secret === undefined) return undefined;
+    const name = [scope.accessKeyId, scope.date, scope.region].join('/');
+    const key = signingKeys.get(name) ?? signingKey(secret, scope);
+    // Who signs decides on the scope, so there could be any number of them.
+    if (signingKeys.size >= MAX_SIGNING_KEYS) signingKeys.clear();
+    signingKeys.set(name, key);
+    return key;
+  };
+
   return {
     forget,
-    async secretOf(accessKeyId) {
+    async signingKeyOf(scope) {
       if (Date.now() - loadedAt > MAX_AGE_MS) await reload();
-      const secret = secrets.get(accessKeyId);
-      if (secret !== undefined || Date.now() - loadedAt < MISS_INTERVAL_MS) return secret;
+      const key = derive(scope);
+      if (key !== undefined || Date.now() - loadedAt < MISS_INTERVAL_MS) return key;
       await reload();
-      return secrets.get(accessKeyId);
+      return derive(scope);
     },
     touch(accessKeyId) {
       const now = Date.now();

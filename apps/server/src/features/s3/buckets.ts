@@ -42,6 +42,7 @@ export async function createBucket({ storage, request }: S3Context): Promise<S3R
     const isTaken = error instanceof AppError && error.code === 'STORAGE_ALREADY_EXISTS';
     throw isTaken ? new S3Error('BucketAlreadyOwnedByYou', undefined, { BucketName: request.bucket }) : error;
   }
+  storage.buckets.forget();
   return { headers: { location: `/${request.bucket}` } };
 }
 
@@ -55,17 +56,18 @@ export async function deleteBucket({ storage, request }: S3Context): Promise<S3R
     if (found.length > 0) throw new S3Error('BucketNotEmpty', undefined, { BucketName: bucket });
     await deleteStorageBucket(tx, bucket);
   });
+  storage.buckets.forget();
   storage.collectGarbage();
   return { status: 204 };
 }
 
 export async function headBucket({ storage, request, region }: S3Context): Promise<S3Reply> {
-  await getBucket(storage.db.system, request.bucket);
+  await storage.buckets.get(request.bucket);
   return { headers: { 'x-amz-bucket-region': region } };
 }
 
 export async function getBucketLocation({ storage, request, region }: S3Context): Promise<S3Reply> {
-  await getBucket(storage.db.system, request.bucket);
+  await storage.buckets.get(request.bucket);
   // Of the region that everything began in, S3 says nothing.
   return xmlReply('LocationConstraint', region === 'us-east-1' ? '' : region);
 }
@@ -86,5 +88,6 @@ export async function putBucketVersioning({ storage, request, payload }: S3Conte
     await tx.query(sql`
       update storage.buckets set versioning_status = ${status}, updated_at = now() where name = ${request.bucket}`);
   });
+  storage.buckets.forget();
   return {};
 }

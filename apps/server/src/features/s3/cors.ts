@@ -43,13 +43,14 @@ export async function deleteBucketCors({ storage, request }: S3Context): Promise
   return { status: 204 };
 }
 
-async function saveRules({ db }: Storage, bucket: string, rules: CorsRule[] | null): Promise<void> {
+async function saveRules({ db, buckets }: Storage, bucket: string, rules: CorsRule[] | null): Promise<void> {
   await db.system.tx(async (tx) => {
     await getBucket(tx, bucket);
     await tx.query(sql`
       update storage.buckets set cors_rules = ${rules && JSON.stringify(rules)}::jsonb, updated_at = now()
       where name = ${bucket}`);
   });
+  buckets.forget();
 }
 
 function readRule(rule: XmlValue): CorsRule {

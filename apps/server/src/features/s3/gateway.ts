@@ -8,7 +8,7 @@ import { findOperation, type Operation } from './operations.ts';
 import { openPayload } from './payload.ts';
 import { readRequest, type S3Request } from './request.ts';
 import { checkSignature, readSignature } from './signature.ts';
-import { signingKey, verifySignature } from './sigv4.ts';
+import { verifySignature } from './sigv4.ts';
 
 /** An HTTP request as the gateway needs it: nothing merged, nothing decoded, the body unread. */
 export interface RawRequest {
@@ -38,10 +38,10 @@ export async function serve(gateway: Gateway, keys: AccessKeyRing, raw: RawReque
   const request = readRequest(raw.method, raw.url, raw.rawHeaders);
   const signature = readSignature(request);
   const { accessKeyId } = signature;
-  const secret = ACCESS_KEY_ID.test(accessKeyId) ? await keys.secretOf(accessKeyId) : undefined;
-  if (secret === undefined) throw new S3Error('InvalidAccessKeyId', undefined, { AWSAccessKeyId: accessKeyId });
+  const key = ACCESS_KEY_ID.test(accessKeyId) ? await keys.signingKeyOf(signature) : undefined;
+  if (key === undefined) throw new S3Error('InvalidAccessKeyId', undefined, { AWSAccessKeyId: accessKeyId });
   checkSignature(signature, request, gateway.region, Date.now());
-  const signer = verifySignature(signature, request, signingKey(secret, signature));
+  const signer = verifySignature(signature, request, key);
   keys.touch(accessKeyId);
   const operation = findOperation(request);
   const payload = openPayload({ request, signature, signer, body: raw.body, sumsBody: !operation.sumsObject });

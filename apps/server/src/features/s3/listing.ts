@@ -1,4 +1,4 @@
-import { getBucket, listObjects as listStorageObjects, type ObjectListing } from '#features/storage/index.ts';
+import { listObjects as listStorageObjects, type ObjectListing } from '#features/storage/index.ts';
 import type { Cipher } from '#platform/secrets/cipher.ts';
 import { OWNER, quoteEtag, type S3Context, type S3Reply, xmlReply } from './context.ts';
 import { S3Error } from './errors.ts';
@@ -88,7 +88,7 @@ async function readPage(
   const isFolder = delimiter !== '' && rest !== '' && rest.indexOf(delimiter) === rest.length - delimiter.length;
   const after = isFolder ? `${startAfter}\u{10ffff}` : startAfter;
   const { system } = storage.db;
-  await getBucket(system, bucket);
+  await storage.buckets.get(bucket);
   const page = await listStorageObjects(system, { bucket, prefix, delimiter, startAfter: after, startAt, limit });
   return { prefix, delimiter, limit, page, encode: readEncoding(request) };
 }

@@ -1,12 +1,4 @@
-import {
-  beginUpload,
-  endUpload,
-  findUpload,
-  getBucket,
-  isUploadOf,
-  listUploads,
-  type Upload,
-} from '#features/storage/index.ts';
+import { beginUpload, endUpload, findUpload, isUploadOf, listUploads, type Upload } from '#features/storage/index.ts';
 import type { SystemTx } from '#platform/db/db.ts';
 import { sql } from '#platform/db/sql.ts';
 import { CHECKSUMS, type ChecksumAlgorithm, type ChecksumType, isChecksumAlgorithm } from './checksums.ts';
@@ -123,7 +115,7 @@ export async function listMultipartUploads({ storage, request }: S3Context): Pro
   const [keyMarker, idMarker] = [query.get('key-marker') ?? '', query.get('upload-id-marker') ?? ''];
   const after = keyMarker === '' ? {} : { after: { key: keyMarker, ...(idMarker === '' ? {} : { id: idMarker }) } };
   const { system } = storage.db;
-  await getBucket(system, bucket);
+  await storage.buckets.get(bucket);
   const uploads = await listUploads(system, 's3', { bucket, prefix, limit: limit + 1, ...after });
   const page = uploads.slice(0, limit);
   const isTruncated = uploads.length > limit;

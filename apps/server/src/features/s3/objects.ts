@@ -1,7 +1,6 @@
 import {
   copyObject as copyStoredObject,
   deleteObjects as deleteStoredObjects,
-  getBucket,
   getObject as getStoredObject,
   headObject as headStoredObject,
   putObject as putStoredObject,
@@ -127,7 +126,7 @@ function checksumNodes({ metadata }: StoredObject): XmlNode[] {
 /** Gone is gone: a key that was not there is no error. */
 export async function deleteObject({ storage, actor, request }: S3Context): Promise<S3Reply> {
   const { bucket, key } = request;
-  await getBucket(storage.db.system, bucket);
+  await storage.buckets.get(bucket);
   if (headerOf(request, 'if-match') !== undefined) throw new S3Error('NotImplemented', 'Deletes take no condition');
   await deleteStoredObjects(storage, actor, bucket, [key]);
   return { status: 204 };
@@ -142,7 +141,7 @@ export async function deleteObjects({ storage, actor, request, payload }: S3Cont
     problem: problemOf(textOf(object, 'VersionId'), textOf(object, 'ETag')),
   }));
   if (wanted.length === 0 || wanted.length > MAX_DELETED) throw new S3Error('MalformedXML');
-  await getBucket(storage.db.system, request.bucket);
+  await storage.buckets.get(request.bucket);
   const keys = wanted.filter(({ problem }) => !problem).map(({ key }) => key);
   await deleteStoredObjects(storage, actor, request.bucket, keys);
   const isQuiet = textOf(document, 'Quiet') === 'true';

@@ -1,4 +1,4 @@
-import { addPart, getBucket, openObject, listParts as storedParts, type UploadPart } from '#features/storage/index.ts';
+import { addPart, openObject, listParts as storedParts, type UploadPart } from '#features/storage/index.ts';
 import { sql } from '#platform/db/sql.ts';
 import { AppError } from '#platform/errors.ts';
 import { checksumElement, isChecksumAlgorithm, summedUp } from './checksums.ts';
@@ -90,7 +90,7 @@ async function receivePart(
   const { system } = storage.db;
   const [known, bucket, others] = await Promise.all([
     findS3Upload(system, upload.id),
-    getBucket(system, upload.bucket),
+    storage.buckets.get(upload.bucket),
     system.one<{ bytes: number }>(sql`
       select coalesce(sum(size), 0)::float8 as bytes from storage.upload_parts
       where upload_id = ${upload.id} and number <> ${number}`),

@@ -1,4 +1,4 @@
-import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
+import { createHmac, hash, timingSafeEqual } from 'node:crypto';
 import { S3Error } from './errors.ts';
 import { GATEWAY_PATH, type S3Request } from './request.ts';
 import { ALGORITHM, type Signature } from './signature.ts';
@@ -8,7 +8,7 @@ import { ALGORITHM, type Signature } from './signature.ts';
  * (https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html, sigv4-query-string-auth.html).
  */
 
-const sha256 = (data: string | Buffer) => createHash('sha256').update(data).digest('hex');
+const sha256 = (data: string | Buffer) => hash('sha256', data, 'hex');
 const hmac = (key: string | Buffer, text: string) => createHmac('sha256', key).update(text).digest();
 
 /** The key that signs within one scope. */
@@ -53,23 +53,24 @@ export function canonicalRequest(
  * @throws S3Error SignatureDoesNotMatch
  */
 export function verifySignature(signature: Signature, request: S3Request, key: Buffer): ChunkSigner {
-  const attempts = [request, asSignedByS3cmd(request)].map((form) => toSign(form, signature));
-  if (!attempts.some(({ stringToSign }) => isEqual(hmac(key, stringToSign), signature.signature))) {
-    throw new S3Error('SignatureDoesNotMatch', undefined, {
-      AWSAccessKeyId: signature.accessKeyId,
-      StringToSign: attempts[0]?.stringToSign ?? '',
-      SignatureProvided: signature.signature,
-      CanonicalRequest: attempts[0]?.canonical ?? '',
-    });
+  const { canonical, stringToSign } = toSign(request, signature);
+  const isSigned = (text: string) => isEqual(hmac(key, text), signature.signature);
+  if (isSigned(stringToSign) || isSigned(toSign(asSignedByS3cmd(request), signature).stringToSign)) {
+    return createChunkSigner(signature, key);
   }
-  return createChunkSigner(signature, key);
+  throw new S3Error('SignatureDoesNotMatch', undefined, {
+    AWSAccessKeyId: signature.accessKeyId,
+    StringToSign: stringToSign,
+    SignatureProvided: signature.signature,
+    CanonicalRequest: canonical,
+  });
 }
 
 function toSign(request: S3Request, signature: Signature): { canonical: string; stringToSign: string } {
   const canonical = canonicalRequest(request, signature);
   // Headers came as bytes, and Node.js made one character of each.
-  const hash = sha256(Buffer.from(canonical, 'latin1'));
-  return { canonical, stringToSign: [ALGORITHM, signature.timestamp, scopeOf(signature), hash].join('\n') };
+  const digest = sha256(Buffer.from(canonical, 'latin1'));
+  return { canonical, stringToSign: [ALGORITHM, signature.timestamp, scopeOf(signature), digest].join('\n') };
 }
 
 /**
@@ -117,7 +118,7 @@ function createChunkSigner(seed: Signature, key: Buffer): ChunkSigner {
     previous = given;
   };
   return {
-    chunk: (hash, given) => check('PAYLOAD', [EMPTY_HASH, hash], given),
+    chunk: (digest, given) => check('PAYLOAD', [EMPTY_HASH, digest], given),
     trailer: (lines, given) => check('TRAILER', [sha256(lines)], given),
   };
 }
