@@ -94,6 +94,17 @@ test('aggregates work around, inside and through embedded resources', async () =
       ],
     },
     {
+      path: 'sales?select=amount.sum(),...customers(city,sales(id),...sales(days:day))&customer_id=eq.2',
+      body: [{ sum: 5.5, city: 'Ulm', sales: [{ id: 3 }], days: ['2024-01-01'] }],
+    },
+    {
+      path: 'sales?select=count(),day&order=day&limit=1',
+      headers: { prefer: 'count=exact' },
+      status: 206,
+      body: [{ count: 2, day: '2024-01-01' }],
+      has: { 'content-range': '0-0/2' },
+    },
+    {
       path: 'customers?select=name,...sales(amount.sum())',
       status: 400,
       body: { code: 'PGRST127', details: 'Aggregates are not implemented for one-to-many or many-to-many spreads.' },

@@ -17,7 +17,7 @@ export function liftOutputs(embed: EmbedPlan): Output[] {
     const { name } = output;
     if (output.kind === 'embed') {
       node.outputs.push({ ...output, name: column });
-      return { kind: 'lifted', name, embed, column, aggregate: undefined, aggregateCast: undefined };
+      return { kind: 'lifted', name, embed, column, isJson: true, aggregate: undefined, aggregateCast: undefined };
     }
     const { aggregate, aggregateCast } = output;
     if (aggregate && !relationship.isToOne) {
@@ -26,6 +26,7 @@ export function liftOutputs(embed: EmbedPlan): Output[] {
       });
     }
     node.outputs.push({ ...output, name: column, aggregate: undefined, aggregateCast: undefined });
-    return { kind: 'lifted', name, embed, column, aggregate, aggregateCast };
+    const isJson = !relationship.isToOne || (output.kind === 'lifted' && output.isJson);
+    return { kind: 'lifted', name, embed, column, isJson, aggregate, aggregateCast };
   });
 }

@@ -46,6 +46,8 @@ export type Output =
       readonly name: string;
       readonly embed: EmbedPlan;
       readonly column: string;
+      /** JSON that a join has made. */
+      readonly isJson: boolean;
       readonly aggregate: Aggregate | undefined;
       readonly aggregateCast: string | undefined;
     };

@@ -4,7 +4,7 @@ import { fieldOf } from '../plan/fields.ts';
 import type { EmbedPlan, NodePlan, OrderPlan, Slot } from '../plan/types.ts';
 import { renderCall } from './call.ts';
 import { embedAlias, type Place, placeOf, renderField, renderPredicates } from './filter.ts';
-import { renderOutputs } from './output.ts';
+import { isGrouped, renderOutputs } from './output.ts';
 import { qualifiedName } from './qualified-name.ts';
 import type { RenderContext } from './render-context.ts';
 
@@ -23,12 +23,18 @@ export function renderNode(context: RenderContext, node: NodePlan): Sql {
 
 /** How many rows there are on all pages. */
 export function renderCount(context: RenderContext, node: NodePlan): Sql {
-  return sql`select count(*) from ${renderFrom(context, node, undefined, 'count')}${renderWhere(context, node, undefined)}`;
+  if (!isGrouped(node)) return sql`select count(*) from ${renderUnpaged(context, node)}`;
+  const groups = renderRows(context, { ...node, order: [], limit: undefined, offset: undefined }, undefined, []);
+  return sql`select count(*) from (${groups}) g`;
 }
 
 /** The rows of all pages without anything shown, for the planner to estimate. */
 export function renderBare(context: RenderContext, node: NodePlan): Sql {
-  return sql`select 1 from ${renderFrom(context, node, undefined, 'count')}${renderWhere(context, node, undefined)}`;
+  return sql`select 1 from ${renderUnpaged(context, node)}`;
+}
+
+function renderUnpaged(context: RenderContext, node: NodePlan): Sql {
+  return sql`${renderFrom(context, node, undefined, 'count')}${renderWhere(context, node, undefined)}`;
 }
 
 function renderRows(context: RenderContext, node: NodePlan, link: Link | undefined, extra: readonly Sql[]): Sql {

@@ -7,16 +7,16 @@ import type { RenderContext } from './render-context.ts';
 
 /** The select list of a node and the expressions to group by, which are none when nothing is aggregated. */
 export function renderOutputs(context: RenderContext, node: NodePlan): { list: Sql[]; groups: Sql[] } {
-  const isGrouped = node.outputs.some(isAggregate);
-  const outputs = isGrouped
+  const grouped = isGrouped(node);
+  const outputs = grouped
     ? node.outputs.flatMap((output) => (output.kind === 'all' ? allFields(node.source) : [output]))
     : node.outputs;
   return {
     list: outputs.map((output) => {
       if (output.kind === 'all') return renderAll(context, node);
-      return sql`${renderExpression(context, node, output, isGrouped)} as ${sql.id(output.name)}`;
+      return sql`${renderExpression(context, node, output, grouped)} as ${sql.id(output.name)}`;
     }),
-    groups: isGrouped
+    groups: grouped
       ? outputs.filter((output) => !isAggregate(output)).map((output) => renderExpression(context, node, output, true))
       : [],
   };
@@ -25,6 +25,11 @@ export function renderOutputs(context: RenderContext, node: NodePlan): { list: S
 /** The names of the columns that a node shows, in order. */
 export function outputNames(node: NodePlan): string[] {
   return node.outputs.flatMap((output) => (output.kind === 'all' ? [...columnsOf(node.source).keys()] : [output.name]));
+}
+
+/** True when a node has a row for each group, not for each row of its source. */
+export function isGrouped({ outputs }: NodePlan): boolean {
+  return outputs.some(isAggregate);
 }
 
 function isAggregate(output: Output): boolean {
@@ -54,15 +59,15 @@ function renderShown(context: RenderContext, node: NodePlan, field: FieldPlan): 
   return toJson ? sql`${sql.raw(toJson)}(${rendered})` : rendered;
 }
 
-function renderExpression(context: RenderContext, node: NodePlan, output: Output, isGrouped: boolean): Sql {
+function renderExpression(context: RenderContext, node: NodePlan, output: Output, grouped: boolean): Sql {
   switch (output.kind) {
     case 'all':
       throw new TypeError('all columns are rendered together');
     case 'embed':
-      return renderEmbedded(output.embed, 'body', isGrouped);
+      return renderJson(output.embed, 'body', grouped);
     case 'lifted': {
-      const { embed, column, aggregate, aggregateCast } = output;
-      if (!embed.relationship.isToOne) return renderEmbedded(embed, column, isGrouped);
+      const { embed, column, isJson, aggregate, aggregateCast } = output;
+      if (isJson) return renderJson(embed, column, grouped);
       const value = sql`${embedAlias(embed)}.${sql.id(column)}`;
       return aggregate ? withCast(sql`${sql.raw(aggregate)}(${value})`, aggregateCast) : value;
     }
@@ -81,8 +86,8 @@ function withCast(value: Sql, type: string | undefined): Sql {
 }
 
 /** JSON that a join has made. json has no equality, so groups are made of jsonb. */
-function renderEmbedded(embed: EmbedPlan, column: string, isGrouped: boolean): Sql {
+function renderJson(embed: EmbedPlan, column: string, grouped: boolean): Sql {
   const json = sql`${embedAlias(embed)}.${sql.id(column)}`;
   const value = embed.relationship.isToOne ? json : sql`coalesce(${json}, '[]')`;
-  return isGrouped ? sql`(${value})::jsonb` : value;
+  return grouped ? sql`(${value})::jsonb` : value;
 }
