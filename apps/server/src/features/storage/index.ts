@@ -36,13 +36,13 @@ export { listObjects, type ObjectListing } from './listing.ts';
 export { readStorageMetadata, storageAsMarkdown } from './metadata.ts';
 export type { ObjectMetadata, StoredObject } from './object-row.ts';
 export {
-  copyObject,
   deleteObjects,
   getObject,
   headObject,
   openObject,
   putObject,
 } from './objects.ts';
+export { copyObject } from './relocation.ts';
 export type { Actor, Storage, StorageTx } from './storage.ts';
 export {
   addPart,

@@ -5,23 +5,14 @@ import { AppError } from '#platform/errors.ts';
 import { type Bucket, noBucket } from './buckets.ts';
 import { checkKey } from './keys.ts';
 import { checkAllowedType, detectType, normaliseType } from './media-types.ts';
-import {
-  OBJECT_COLUMNS,
-  type ObjectMetadata,
-  type ObjectRow,
-  objectFromText,
-  type StoredObject,
-  toStoredObject,
-} from './object-row.ts';
+import { OBJECT_COLUMNS, type ObjectMetadata, objectFromText, type StoredObject } from './object-row.ts';
 import {
   type Actor,
   asActor,
   asText,
   explainDenial,
   isAdmin,
-  isDenied,
   isRolledBack,
-  permissionDenied,
   runAsActor,
   type Storage,
   uploaderOf,
@@ -45,7 +36,8 @@ export interface PutRequest {
   verify?: (received: StagedBlob) => ObjectMetadata | undefined | Promise<ObjectMetadata | undefined>;
 }
 
-const named = (bucket: string, key: string) => `"${key}" in bucket "${bucket}"`;
+/** An object in a message. */
+export const named = (bucket: string, key: string) => `"${key}" in bucket "${bucket}"`;
 
 /**
  * Stores a file under a key, replacing what was there. In this order: may the actor do it (decided by the
@@ -260,68 +252,4 @@ export async function deleteObjects(
   );
   storage.collectGarbage();
   return rows.map(({ key }) => key);
-}
-
-export interface CopyRequest {
-  from: { bucket: string; key: string };
-  to: { bucket: string; key: string };
-  /** Replaces the type of the source. */
-  mimeType?: string | undefined;
-  /** Replaces the metadata of the source. */
-  metadata?: ObjectMetadata | undefined;
-  createOnly?: boolean | undefined;
-}
-
-/** Copies an object the actor may read to a key they may write. The copy lives on its own. */
-export async function copyObject(storage: Storage, actor: Actor, request: CopyRequest): Promise<StoredObject> {
-  const { from, to, createOnly } = request;
-  const source = await headObject(storage, actor, from.bucket, from.key);
-  if (source.blob === null) throw noObject(from.bucket, from.key);
-  const { bucket, mimeType } = await authorizePut(storage, actor, {
-    ...to,
-    mimeType: request.mimeType ?? source.mimeType ?? undefined,
-    announcedSize: source.size,
-    createOnly,
-  });
-  checkAllowedType(bucket, mimeType, source.detectedType);
-  const blob = await storage.blobs.copy(source.blob);
-  try {
-    const object = { ...source, ...to, mimeType, blob, metadata: request.metadata ?? source.metadata };
-    return await recordObject(storage, actor, { object, createOnly });
-  } catch (error) {
-    if (isRolledBack(error)) await storage.blobs.delete([blob]);
-    throw error;
-  }
-}
-
-/**
- * Gives an object another key, perhaps in another bucket. Its bytes stay where they are.
- * @throws AppError STORAGE_ALREADY_EXISTS when the key is taken
- */
-export async function moveObject(
-  storage: Storage,
-  actor: Actor,
-  { from, to }: Pick<CopyRequest, 'from' | 'to'>,
-): Promise<StoredObject> {
-  checkKey(to.key);
-  const bucket = await storage.buckets.get(to.bucket);
-  const row = await asActor(storage, actor, `move ${named(from.bucket, from.key)}`, async (tx) => {
-    const moved = await tx
-      .one<ObjectRow>(sql`
-        update storage.objects o set bucket = ${to.bucket}, key = ${to.key}
-        where o.bucket = ${from.bucket} and o.key = ${from.key} returning ${OBJECT_COLUMNS}`)
-      .catch((error) => {
-        if (isDenied(error)) throw permissionDenied(actor, `write ${named(to.bucket, to.key)}`, error);
-        const isTaken = error instanceof Error && 'code' in error && error.code === '23505';
-        throw isTaken
-          ? new AppError('STORAGE_ALREADY_EXISTS', `There is an object ${named(to.bucket, to.key)} already`)
-          : error;
-      });
-    if (!moved) throw noObject(from.bucket, from.key);
-    // Seen after the change, so that refusing takes it back.
-    if (moved.size > bucket.maxBytes) throw tooLarge(bucket);
-    checkAllowedType(bucket, normaliseType(moved.mime_type ?? undefined), moved.detected_type);
-    return moved;
-  });
-  return toStoredObject(to.bucket, row);
 }
