@@ -3,7 +3,7 @@
 /** The candidate with the fewest edits away from `name`, if that is few enough to be a slip. */
 export function closest(name: string, candidates: readonly string[]): string | undefined {
   let best: string | undefined;
-  let fewest = Math.max(2, Math.floor(name.length / 2)) + 1;
+  let fewest = Math.max(2, Math.floor(name.length / 3)) + 1;
   for (const candidate of candidates.slice(0, MAX_CANDIDATES)) {
     if (Math.abs(candidate.length - name.length) >= fewest) continue;
     const edits = distance(name.toLowerCase(), candidate.toLowerCase());
