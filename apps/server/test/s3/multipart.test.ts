@@ -333,3 +333,33 @@ test('an object of parts is copied with its ETag', async () => {
   expect(CopyObjectResult?.ETag).toBe(ETag);
   expect((await read(s3, 'copy')).toString()).toBe('hello');
 });
+
+test('a bucket of another S3 store holds the parts and the object just as well', async () => {
+  const store = await startWithBucket();
+  const s3 = await startWithBucket({
+    S3_BUCKET: Bucket,
+    S3_ENDPOINT_URL: store.endpoint,
+    S3_ACCESS_KEY_ID: store.key.accessKeyId,
+    S3_SECRET_ACCESS_KEY: store.key.secretAccessKey,
+  });
+  const bodies = [randomBytes(5 * MIB), randomBytes(1000)];
+  const upload = await begin(s3);
+  const parts = await Promise.all(bodies.map((body, index) => upload.part(index + 1, body)));
+  expect((await upload.complete(parts)).ETag).toBe(etagOf(bodies));
+  expect((await read(s3)).equals(Buffer.concat(bodies))).toBe(true);
+  await s3.client.send(new CopyObjectCommand({ Bucket, Key: 'copy', CopySource: `${Bucket}/${Key}` }));
+  const range = { Bucket, Key: 'copy', Range: `bytes=${5 * MIB - 2}-${5 * MIB + 1}` };
+  const { Body } = await s3.client.send(new GetObjectCommand(range));
+  const expected = Buffer.concat([bodies[0]!.subarray(-2), bodies[1]!.subarray(0, 2)]);
+  expect(Buffer.from(await Body!.transformToByteArray()).equals(expected)).toBe(true);
+  await vi.waitFor(async () => expect((await store.stored()).objects).toHaveLength(2), { timeout: 5000 });
+}, 60_000);
+
+test('what was known of an upload is forgotten when nobody can ask for it any more', async () => {
+  const s3 = await startWithBucket();
+  const { upload } = await begin(s3);
+  await s3.sql(`update storage.s3_uploads set created_at = now() - interval '9 days'`);
+  const next = await begin(s3);
+  expect(await s3.sql('select upload_id from storage.s3_uploads')).toEqual([{ upload_id: next.upload.UploadId }]);
+  expect(next.upload.UploadId).not.toBe(upload.UploadId);
+});

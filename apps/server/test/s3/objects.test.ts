@@ -140,6 +140,7 @@ test.each([
   'tab\tline\nreturn\r',
   '\u0001control',
   'x'.repeat(1024),
+  '日'.repeat(341),
 ])('a key is data: %j', async (key) => {
   const s3 = await startWithBucket();
   await put(s3, key, { Body: key });
