@@ -50,7 +50,7 @@ const SCENARIOS: Scenario[] = [
     method: 'GET',
     path: '/api/database/records/items?order=id&limit=100',
     twinPath: '/0',
-    parameters: { '100': '100' },
+    parameters: {},
   },
   {
     figure: 'insert of one row under RLS',
