@@ -92,6 +92,8 @@ test('select nests to a limit', () => {
   expect(() => parseSelect(`${'a('.repeat(20)}b${')'.repeat(20)}`)).not.toThrow();
   expect(() => parseSelect(`${'a('.repeat(21)}b${')'.repeat(21)}`)).toThrow(RecordsError);
   expect(() => parseSelect('a('.repeat(100_000))).toThrow(RecordsError);
+  expect(() => parseSelect(Array(100).fill('a()').join())).not.toThrow();
+  expect(() => parseSelect(Array(101).fill('a()').join())).toThrow(RecordsError);
 });
 
 test.each([

@@ -29,6 +29,8 @@ export type SelectItem = { readonly kind: 'all' } | SelectColumn | SelectEmbed;
 
 /** Embeds may nest this deep: each level is another subquery for the planner. */
 const MAX_DEPTH = 20;
+/** And a request may have this many of them in all. */
+const MAX_EMBEDS = 100;
 
 /** Parses the text of a select parameter; an empty one selects nothing. */
 export function parseSelect(text: string): readonly SelectItem[] {
@@ -36,7 +38,12 @@ export function parseSelect(text: string): readonly SelectItem[] {
   const scanner = scan(text, 'select parameter');
   const items = takeList(scanner, (inner) => takeItem(inner, 0));
   if (!isAtEnd(scanner)) fail(scanner, '",", "(" or end of input');
+  if (countEmbeds(items) > MAX_EMBEDS) fail(scanner, `at most ${MAX_EMBEDS} embedded resources`);
   return items;
+}
+
+function countEmbeds(items: readonly SelectItem[]): number {
+  return items.reduce((sum, item) => sum + (item.kind === 'embed' ? 1 + countEmbeds(item.items) : 0), 0);
 }
 
 function takeItem(scanner: Scanner, depth: number): SelectItem {
