@@ -65,7 +65,8 @@ async function registerFeatures(
   const door = createFrontDoor(platform, apiBaseUrl);
   await app.register(oauthServer, { platform, door, apiBaseUrl });
   await app.register(authPages, { platform, door, apiBaseUrl });
-  await app.register(records, { db, schema: cache, requireUser: platform.guards.requireUser });
+  const { requireUser, requireAdmin } = platform.guards;
+  await app.register(records, { db, schema: cache, requireUser, requireAdmin, version: config.version });
   await app.register(schema, { platform, reloadSchema: () => cache.reload() });
   await app.register(migrations, { platform, reloadSchema: () => cache.reload() });
   await app.register(metadata, {
