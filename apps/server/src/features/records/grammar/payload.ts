@@ -35,7 +35,7 @@ export function readRecords(contentType: string, body: string, rules: PayloadRul
   if (type !== 'application/json') throw notAcceptable(type);
   const first = /^\s*([[{])/.exec(body)?.[1];
   if (first === undefined) throw invalidJson();
-  const mayDrop = body.includes('""');
+  const mayDrop = EMPTY_TEXT.test(body);
   if (rules.hasColumns && !mayDrop && !rules.fillsDefaults) {
     return { kind: first === '[' ? 'array' : 'object', type, text: body, keys: [], isUneven: false };
   }
@@ -65,6 +65,9 @@ export function readArguments(contentType: string, body: string): Payload {
 }
 
 const RAW_TYPES = new Set(['text/plain', 'text/xml', 'application/octet-stream']);
+
+/** An empty string as the value of a key, or what looks like one inside of a string. */
+const EMPTY_TEXT = /:\s*""/;
 
 function mediaTypeOf(contentType: string): string {
   return contentType.split(';', 1)[0]?.trim().toLowerCase() || 'application/json';
