@@ -60,7 +60,8 @@ export const ERRORS = {
   STORAGE_PERMISSION_DENIED: { status: 403 },
   S3_ACCESS_KEY_LIMIT_EXCEEDED: {
     status: 400,
-    nextActions: 'Revoke one that is not used: GET /api/storage/s3/access-keys, DELETE /api/storage/s3/access-keys/{id}.',
+    nextActions:
+      'Revoke one that is not used: GET /api/storage/s3/access-keys, DELETE /api/storage/s3/access-keys/{id}.',
   },
   S3_ACCESS_KEY_NOT_FOUND: { status: 404, nextActions: 'List the keys with GET /api/storage/s3/access-keys.' },
   // email
