@@ -4,8 +4,6 @@ import { keyRoutes } from './routes/keys.ts';
 import { metadataRoutes } from './routes/metadata.ts';
 import { EMPTY_SECTIONS, type Sections } from './sections.ts';
 
-export type { Section, Sections } from './sections.ts';
-
 interface MetadataOptions {
   platform: Pick<Platform, 'db' | 'guards' | 'keys'>;
   version: string;
