@@ -343,3 +343,22 @@ test('a client that goes away takes its statement with it', async () => {
   }
   expect((await api.as('alice').get('nothing')).status).toBe(404);
 });
+
+test('a call that does not give the one object is undone, and a counted one runs once', async () => {
+  const { as, sql } = await startApi(`${FUNCTIONS}
+    create function add_many(n int) returns setof notes language sql as $$ insert into notes select 400 + i, 'x', 0 from generate_series(1, n) i returning * $$; ${OPEN}`);
+  const object = { accept: 'application/vnd.pgrst.object+json' };
+  const refused = await as('alice').post('rpc/add_many', { n: 2 }, object);
+  expect([refused.status, refused.body.details]).toEqual([406, 'The result contains 2 rows']);
+  expect(await sql('select from notes where id > 400')).toHaveLength(0);
+  expect((await as('alice').post('rpc/add_many?select=id', { n: 1 }, object)).body).toEqual({ id: 401 });
+  for (const count of ['exact', 'planned', 'estimated']) {
+    await sql('delete from notes where id > 400');
+    const reply = await as('alice').post(
+      'rpc/add_many?limit=2&offset=1&select=id',
+      { n: 3 },
+      { prefer: `count=${count}` },
+    );
+    expect([reply.status, reply.body], count).toEqual([expect.any(Number), [{ id: 402 }, { id: 403 }]]);
+  }
+});

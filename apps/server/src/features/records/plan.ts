@@ -85,6 +85,8 @@ function planFunction(context: PlanContext, intent: Intent, options: PlanOptions
   const columns = isRows ? intent : { ...intent, select: undefined, filters: [], orders: [] };
   const node = planResource(context, columns, source, { filters: true, page: true });
   const timeout = routine.settings.statement_timeout;
+  const base = common(context, intent, node, options);
+  const isReadOnly = intent.method !== 'POST' || !routine.isVolatile;
   const limit = limitOfAffected(intent);
   if (limit && !routine.isSet) {
     throw new RecordsError(
@@ -92,12 +94,13 @@ function planFunction(context: PlanContext, intent: Intent, options: PlanOptions
       'Function must return SETOF or TABLE when max-affected preference is used with handling=strict',
     );
   }
+  const wantsOne = !isReadOnly && routine.isSet && base.format.kind === 'object';
   return {
-    ...common(context, intent, node, options),
+    ...base,
     isSingle: !routine.isSet,
     isVoid: routine.returns.kind === 'void',
-    isReadOnly: intent.method !== 'POST' || !routine.isVolatile,
-    guards: limit ? [limit] : [],
+    isReadOnly,
+    guards: [...(limit ? [limit] : []), ...(wantsOne ? [NOT_ONE] : [])],
     settings: timeout === undefined ? NO_SETTINGS : { statement_timeout: timeout },
   };
 }
@@ -120,6 +123,8 @@ function planChange(context: PlanContext, intent: Intent, relation: Relation, op
   };
 }
 
+const NOT_ONE: Guard = { code: 'PGRST116', isBroken: { kind: 'not one' } };
+
 function guardsOf(intent: Intent, write: WritePlan, format: Format): Guard[] {
   const guards: Guard[] = [];
   if (write.action === 'put') guards.push({ code: 'PGRST115', isBroken: { kind: 'not one' } });
@@ -128,8 +133,7 @@ function guardsOf(intent: Intent, write: WritePlan, format: Format): Guard[] {
   }
   const limit = write.action === 'update' || write.action === 'delete' ? limitOfAffected(intent) : undefined;
   if (limit) guards.push(limit);
-  if (format.kind === 'object' && write.action !== 'put')
-    guards.push({ code: 'PGRST116', isBroken: { kind: 'not one' } });
+  if (format.kind === 'object' && write.action !== 'put') guards.push(NOT_ONE);
   return guards;
 }
 

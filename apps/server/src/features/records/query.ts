@@ -33,17 +33,23 @@ export function compileRequest(plan: RequestPlan, schema: RenderContext['schema'
     schema,
     returning: new Map(),
     usesRepresentations: plan.format.kind === 'array' || plan.format.kind === 'object',
-    isCallShared:
-      plan.count === 'exact' && plan.node.source.kind === 'call' && plan.node.source.call.routine.isVolatile,
+    isCallShared: plan.count !== undefined && isVolatileCall(plan.node),
   };
   const statement = plan.write ? renderWriteRequest(context, plan, plan.write) : renderReadRequest(context, plan);
-  const isEstimated = plan.count === 'planned' || plan.count === 'estimated';
+  const isEstimated = (plan.count === 'planned' || plan.count === 'estimated') && !plan.write;
   return {
     plan,
     statement: finish(plan.format.plan ? explain(plan.format.plan, statement) : statement),
-    estimate:
-      isEstimated && !plan.write ? finish(sql`explain (format json) ${renderBare(context, plan.node)}`) : undefined,
+    estimate: isEstimated ? finish(renderEstimate({ ...context, isCallShared: false }, plan.node)) : undefined,
   };
+}
+
+function isVolatileCall({ source }: NodePlan): boolean {
+  return source.kind === 'call' && source.call.routine.isVolatile;
+}
+
+function renderEstimate(context: RenderContext, node: NodePlan): Sql {
+  return sql`explain (format json) ${renderBare(context, node)}`;
 }
 
 function explain({ output, options }: NonNullable<Format['plan']>, statement: Sql): Sql {
