@@ -125,7 +125,7 @@ function clientOf(app: FastifyInstance, credential: () => Promise<Record<string,
   const send = async (method: NonNullable<InjectOptions['method']>, url: string, body?: unknown, headers = {}) => {
     const payload = body === undefined ? {} : { payload: body as InjectOptions['payload'] & object };
     const reply = await app.inject({ method, url, headers: { ...(await credential()), ...headers }, ...payload });
-    const isJson = /json/.test(String(reply.headers['content-type'] ?? '')) && reply.body !== '';
+    const isJson = /[/+]json\b/.test(String(reply.headers['content-type'] ?? '')) && reply.body !== '';
     return {
       status: reply.statusCode,
       headers: reply.headers,

@@ -40,6 +40,8 @@ export interface DatabaseError extends Error {
   detail?: string;
   hint?: string;
   position?: string;
+  /** The call stack, and for COPY the line. */
+  where?: string;
   constraint?: string;
 }
 

@@ -1,4 +1,6 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js';
@@ -91,6 +93,22 @@ test('the official MCP server starts, and its database tools work', async () => 
       async () => (await app.sql<{ n: number }>('select count(*)::int as n from system.mcp_usage where success'))[0]?.n,
     )
     .toBeGreaterThanOrEqual(4);
+});
+
+test('its tool for files writes them into a table', async () => {
+  const app = await startApp();
+  const { call } = await startMcp(app);
+  await call('run-raw-sql', { query: 'create table notes (id int primary key, title text)' });
+  const folder = await mkdtemp(join(tmpdir(), 'insforge-mcp-'));
+  onTestFinished(() => rm(folder, { recursive: true }));
+  const file = join(folder, 'rows.json');
+  await writeFile(file, '[{"id": 1, "title": "a"}, {"id": 2, "title": "b"}]');
+  const stored = await call('bulk-upsert', { table: 'notes', filePath: file, upsertKey: 'id' });
+  expect(stored).toMatchObject({ isError: false, text: expect.stringContaining('2') });
+  expect(await app.sql('select id, title from notes order by id')).toEqual([
+    { id: 1, title: 'a' },
+    { id: 2, title: 'b' },
+  ]);
 });
 
 test('its tools hand the words of an error to the agent', async () => {

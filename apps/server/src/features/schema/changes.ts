@@ -1,5 +1,5 @@
 import type { SchemaWarning } from '@insforge/contract/schema.ts';
-import type { Db, SystemTx, UserTx } from '#platform/db/db.ts';
+import type { Db, Settings, SystemTx, UserTx } from '#platform/db/db.ts';
 import { sql } from '#platform/db/sql.ts';
 import { findWarnings } from './warnings.ts';
 
@@ -19,6 +19,8 @@ export interface ChangeOptions<Result> {
   dryRun?: boolean | undefined;
   /** False for work that is not known to change the schema; it is looked up then. */
   isSchemaChange?: boolean;
+  /** For the transaction, besides the usual ones. */
+  settings?: Settings;
   signal?: AbortSignal | undefined;
 }
 
@@ -67,7 +69,11 @@ export async function changeSchemaAsOwner<Result>(
   return change;
 }
 
-const settingsOf = ({ source }: { source: string }) => ({ search_path: 'public', 'insforge.change_source': source });
+const settingsOf = ({ source, settings }: { source: string; settings?: Settings }): Settings => ({
+  search_path: 'public',
+  'insforge.change_source': source,
+  ...settings,
+});
 
 type Statements = Pick<SystemTx, 'query' | 'one'>;
 

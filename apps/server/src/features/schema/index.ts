@@ -6,15 +6,17 @@ import { configRoutes } from './routes/config.ts';
 import { rawSqlRoutes } from './routes/raw-sql.ts';
 import { tableChangeRoutes, tableReadRoutes } from './routes/tables.ts';
 
-export { listIndexes, listPolicies, listTriggers } from './catalog.ts';
-export { type Change, changeSchema, type SchemaDoor } from './changes.ts';
+export { listFunctions, listIndexes, listPolicies, listTriggers } from './catalog.ts';
+export { type Change, changeSchema, rehearse, type SchemaDoor } from './changes.ts';
 export { listTableOverviews, type TableOverview } from './row-counts.ts';
 export { ALONE_DEADLINE_MS, findAlone, runAlone } from './sql/alone.ts';
 export { withDeadline } from './sql/deadline.ts';
 export { findRefusal } from './sql/guards.ts';
-export { runAsOwner } from './sql/owner-statements.ts';
+export { isOwnerStatement, runAsOwner } from './sql/owner-statements.ts';
 export { type ParsedStatement, parseSql } from './sql/parse.ts';
-export { runScript, toRefusalError } from './sql/run.ts';
+export { rowsAsJson } from './sql/rows.ts';
+export { runScript, toRefusalError, withPosition } from './sql/run.ts';
+export { listTables } from './tables.ts';
 
 interface SchemaOptions {
   platform: Pick<Platform, 'db' | 'guards'>;

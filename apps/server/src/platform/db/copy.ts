@@ -1,5 +1,4 @@
-import { once } from 'node:events';
-import { Readable } from 'node:stream';
+import { type Duplex, Readable } from 'node:stream';
 import type { Connection, Submittable } from 'pg';
 
 /** What Connection has beyond its published types. */
@@ -44,7 +43,7 @@ export class CopyFrom implements Submittable {
         if (this.#isOver) return;
         connection.sendCopyFromChunk(chunk);
         if (connection.stream.writableLength > MAX_WAITING_BYTES) {
-          await Promise.race([once(connection.stream, 'drain'), once(connection.stream, 'close')]);
+          await drained(connection.stream);
         }
       }
       if (!this.#isOver) connection.endCopyFrom();
@@ -68,6 +67,17 @@ export class CopyFrom implements Submittable {
     this.#isOver = true;
     this.#settle(undefined, this.#rows);
   }
+}
+
+/** Waits until more can be written, or nothing any more. */
+function drained(stream: Duplex): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      stream.off('drain', done).off('close', done);
+      resolve();
+    };
+    stream.on('drain', done).on('close', done);
+  });
 }
 
 const PIECE_BYTES = 64 * 1024;

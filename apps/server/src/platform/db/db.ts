@@ -140,7 +140,7 @@ export function createDb({ authenticator, system, onError }: DbOptions): Db {
         inTransaction(
           usersLogin,
           work as (tx: Tx) => ReturnType<typeof work>,
-          (client) => submit(client, [BEGIN, prologue(claims, settings)], epoch, () => {}),
+          (client) => submit(client, [begin(settings), prologue(claims, settings)], epoch, () => {}),
           signal,
         ),
       alone: (text, settings, signal) =>
@@ -178,6 +178,11 @@ function openPool(config: PoolConfig, onError: (error: Error) => void): Pool {
 }
 
 const BEGIN: Statement = { text: 'begin', values: [] };
+const BEGIN_REPEATABLE_READ: Statement = { text: 'begin isolation level repeatable read', values: [] };
+
+/** The isolation has to be said before anything is read, so it cannot be set like the other settings. */
+const begin = (settings: Settings = {}): Statement =>
+  settings.transaction_isolation === 'repeatable read' ? BEGIN_REPEATABLE_READ : BEGIN;
 const ROLLBACK: Statement = { text: 'rollback', values: [] };
 
 async function rehearse(pool: Pool, statements: readonly Statement[], epoch: number): Promise<void> {
@@ -205,7 +210,7 @@ async function rehearse(pool: Pool, statements: readonly Statement[], epoch: num
 
 /** One statement that switches to the caller's role and tells SQL who that is, until the transaction ends. */
 function prologue(claims: Claims, settings: Settings = {}): Statement {
-  const pairs = Object.entries(settings);
+  const pairs = Object.entries(settings).filter(([name]) => name !== 'transaction_isolation');
   let text = `select set_config('role', $1, true), set_config('request.jwt.claims', $2, true)`;
   const values = [claims.role, toClaimsText(claims)];
   for (const [name, value] of pairs) {
