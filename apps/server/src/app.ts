@@ -11,6 +11,7 @@ import { s3 } from '#features/s3/index.ts';
 import { schema } from '#features/schema/index.ts';
 import { secrets } from '#features/secrets/index.ts';
 import { openStorage, readStorageMetadata, storage, storageAsMarkdown } from '#features/storage/index.ts';
+import { transfer } from '#features/transfer/index.ts';
 import { usage } from '#features/usage/index.ts';
 import { createHttpServer } from '#platform/http/server.ts';
 import type { Logger } from '#platform/log.ts';
@@ -77,6 +78,7 @@ async function registerFeatures(
       storage: { read: () => readStorageMetadata(db), toMarkdown: storageAsMarkdown },
     },
   });
+  await app.register(transfer, { platform, reloadSchema: () => cache.reload(), dataDir: config.dataDir });
   await app.register(usage, { platform });
   await app.register(secrets, { platform, dataDir: config.dataDir });
   const files = await openStorage({ db, log, listener, dataDir: config.dataDir, s3: config.storage.s3 });
