@@ -15,12 +15,12 @@ export class AppError extends Error {
   override readonly name = 'AppError';
   readonly code: ErrorCode;
   readonly status: number;
-  readonly nextActions: string | undefined;
+  readonly nextActions: string;
   readonly details: Record<string, unknown> | undefined;
 
   constructor(code: ErrorCode, message: string, options: ErrorOptions = {}) {
     super(message, { cause: options.cause });
-    const entry: { status: number; nextActions?: string } = ERRORS[code];
+    const entry = ERRORS[code];
     this.code = code;
     this.status = options.status ?? entry.status;
     this.nextActions = options.nextActions ?? entry.nextActions;
@@ -174,7 +174,7 @@ export function toErrorBody(error: AppError): ErrorBody {
     error: error.code,
     message: error.message,
     statusCode: error.status,
-    ...(error.nextActions === undefined ? {} : { nextActions: error.nextActions }),
+    nextActions: error.nextActions,
     ...error.details,
   };
 }
