@@ -80,70 +80,115 @@ function drained(stream: Duplex): Promise<void> {
   });
 }
 
-const PIECE_BYTES = 64 * 1024;
+/** CopyData: https://www.postgresql.org/docs/current/protocol-message-formats.html */
+const COPY_DATA = 0x64;
+const READY_FOR_QUERY = 0x5a;
+/** Of the type and the length in front of each message. */
+const HEADER_BYTES = 5;
+const NOTHING = Buffer.alloc(0);
+
+type Listener = (data: Buffer) => void;
 
 /**
  * `COPY … TO STDOUT` as a stream; the server is read as fast as the stream is. Each row is a message of its
- * own, so rows are gathered into larger pieces.
+ * own, so the messages are taken off the socket here: to hand them out one by one would take longer than all
+ * the rest. A stream that is destroyed before its end takes the connection with it, and so the transaction.
  */
 export class CopyTo implements Submittable {
   readonly stream: Readable;
   readonly #text: string;
-  readonly #settle: (error: Error | undefined) => void;
   #connection: Connection | undefined;
-  #piece = Buffer.allocUnsafe(PIECE_BYTES);
-  #length = 0;
+  #listeners: Listener[] = [];
+  /** Bytes of a row that are still to come. */
+  #missing = 0;
+  /** The beginning of a message other than a row, or of a header. */
+  #rest: Buffer = NOTHING;
+  #isOver = false;
 
-  constructor(text: string, settle: (error: Error | undefined) => void) {
+  constructor(text: string) {
     this.#text = text;
-    this.#settle = settle;
     this.stream = new Readable({
       highWaterMark: MAX_WAITING_BYTES,
       read: () => this.#connection?.stream.resume(),
-      // What nobody wants any more still has to be read off the connection.
       destroy: (error, done) => {
-        this.#connection?.stream.resume();
+        // What nobody wants any more would still have to be read, however much it is.
+        if (!this.#isOver) this.#connection?.stream.destroy();
         done(error);
       },
     });
   }
 
-  submit(connection: Connection): void {
+  submit(connection: Connection): Error | undefined {
+    if (this.stream.destroyed) return new Error('nobody reads the COPY any more');
     this.#connection = connection;
+    this.#listeners = connection.stream.listeners('data') as Listener[];
+    for (const listener of this.#listeners) connection.stream.off('data', listener);
+    connection.stream.on('data', this.#take);
     connection.query(this.#text);
+    return undefined;
   }
 
-  handleCopyData({ chunk }: { chunk: Buffer }): void {
-    if (this.#length + chunk.length > PIECE_BYTES) this.#flush();
-    // The socket goes on reading into the buffer of this chunk: what is kept must be our own.
-    if (chunk.length > PIECE_BYTES) this.#push(Buffer.from(chunk));
-    else this.#length += chunk.copy(this.#piece, this.#length);
+  /**
+   * Keeps the rows, whole or not, and passes every other message on to whoever listened before. Each chunk is
+   * ours alone (a socket reads into a new buffer every time), so the rows in it are moved together in place.
+   */
+  readonly #take = (data: Buffer): void => {
+    const bytes = this.#rest.length === 0 ? data : Buffer.concat([this.#rest, data]);
+    let rows = 0;
+    let end = Math.min(this.#missing, bytes.length);
+    let read = end;
+    this.#missing -= end;
+    while (read + HEADER_BYTES <= bytes.length) {
+      const next = read + 1 + bytes.readUInt32BE(read + 1);
+      if (bytes[read] === COPY_DATA) {
+        const present = Math.min(next, bytes.length);
+        bytes.copyWithin(end, read + HEADER_BYTES, present);
+        end += present - read - HEADER_BYTES;
+        read = present;
+        this.#missing = next - present;
+        continue;
+      }
+      if (next > bytes.length) break;
+      // In the order of arrival, and never written over.
+      this.#push(bytes.subarray(rows, end));
+      if (bytes[read] === READY_FOR_QUERY) {
+        this.#giveBack(bytes.subarray(read));
+        return;
+      }
+      this.#pass(bytes.subarray(read, next));
+      rows = end = read = next;
+    }
+    this.#rest = read < bytes.length ? Buffer.from(bytes.subarray(read)) : NOTHING;
+    this.#push(bytes.subarray(rows, end));
+  };
+
+  #push(rows: Buffer): void {
+    if (rows.length === 0 || this.stream.destroyed) return;
+    if (!this.stream.push(rows)) this.#connection?.stream.pause();
   }
 
-  #flush(): void {
-    if (this.#length === 0) return;
-    const piece = this.#piece.subarray(0, this.#length);
-    this.#piece = Buffer.allocUnsafe(PIECE_BYTES);
-    this.#length = 0;
-    this.#push(piece);
+  #pass(messages: Buffer): void {
+    for (const listener of this.#listeners) listener(messages);
   }
 
-  #push(piece: Buffer): void {
-    if (!this.stream.destroyed && !this.stream.push(piece)) this.#connection?.stream.pause();
+  /** The copy is over: what follows is for whoever listened before. */
+  #giveBack(messages: Buffer): void {
+    const socket = this.#connection?.stream;
+    socket?.off('data', this.#take);
+    for (const listener of this.#listeners) socket?.on('data', listener);
+    socket?.resume();
+    this.#pass(messages);
   }
 
   handleCommandComplete(): void {}
 
   handleError(error: Error): void {
-    this.#connection?.stream.resume();
-    this.#settle(error);
+    this.#isOver = true;
     this.stream.destroy(error);
   }
 
-  handleReadyForQuery(connection: Connection | undefined): void {
-    (connection ?? this.#connection)?.stream.resume();
-    this.#flush();
-    this.#settle(undefined);
+  handleReadyForQuery(): void {
+    this.#isOver = true;
     this.stream.push(null);
   }
 }

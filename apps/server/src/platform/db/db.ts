@@ -285,7 +285,7 @@ function copiesOf(client: PoolClient): Pick<Tx, 'copyFrom' | 'copyTo'> {
       new Promise((resolve, reject) => {
         client.query(new CopyFrom(text, source, (error, rows) => (error ? reject(error) : resolve(rows))));
       }),
-    copyTo: (text) => client.query(new CopyTo(text, () => {})).stream,
+    copyTo: (text) => client.query(new CopyTo(text)).stream,
   };
 }
 
