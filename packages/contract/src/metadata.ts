@@ -79,3 +79,21 @@ export const TableMetadataSchema = z.object({
   recordCount: z.number(),
 });
 export type TableMetadata = z.infer<typeof TableMetadataSchema>;
+
+/** How programs of one's own reach the database. The password is asked for separately. */
+export const DatabaseConnectionSchema = z.object({
+  connectionURL: z.string(),
+  parameters: z.object({
+    host: z.string(),
+    port: z.number(),
+    database: z.string(),
+    user: z.string(),
+    password: z.string(),
+    sslmode: z.string(),
+  }),
+  /** A command that connects, given the password. */
+  psql: z.string(),
+  /** How to connect many programs at once. */
+  pooler: z.string(),
+});
+export type DatabaseConnection = z.infer<typeof DatabaseConnectionSchema>;

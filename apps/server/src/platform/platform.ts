@@ -19,6 +19,8 @@ import { type AccessTokens, createAccessTokens, makeSigningKey } from './tokens/
 /** What every feature stands on. */
 export interface Platform {
   db: Db;
+  /** How the owner connects, for programs that need a connection of their own. */
+  database: DatabaseAddress;
   listener: Listener;
   cipher: Cipher;
   keys: AccessKeys;
@@ -31,6 +33,20 @@ export interface Platform {
   warnings: string[];
   /** Closes what was opened, last first. */
   close(): Promise<void>;
+}
+
+/** Where the database is, and how its owner gets in. */
+export interface DatabaseAddress {
+  /** A name, or the folder of a socket. */
+  host: string;
+  port: number;
+  name: string;
+  user: string;
+  password: string;
+  /** As libpq calls it: `disable`, `require`, `verify-full`. */
+  sslmode: string;
+  /** True for the PostgreSQL that this server has started. */
+  isBundled: boolean;
 }
 
 const STATEMENT_TIMEOUT_MS = 30_000;
@@ -85,11 +101,22 @@ export async function openPlatform(config: Config, log: Logger): Promise<Platfor
     await durable;
     const guards = createGuards(keys, tokens);
     const { jwtSecret, adminPassword } = secrets;
-    return { db, listener, cipher, keys, tokens, guards, jwtSecret, adminPassword, warnings, close };
+    const database = addressOf(owner, !config.databaseUrl);
+    return { db, database, listener, cipher, keys, tokens, guards, jwtSecret, adminPassword, warnings, close };
   } catch (error) {
     await close();
     throw error;
   }
+}
+
+function addressOf(
+  { host = 'localhost', port = 5432, user = '', ...owner }: ClientConfig,
+  isBundled: boolean,
+): DatabaseAddress {
+  const { database: name = user, password, ssl } = owner;
+  const isVerified = typeof ssl === 'object' && ssl.rejectUnauthorized === true;
+  const sslmode = ssl ? (isVerified ? 'verify-full' : 'require') : 'disable';
+  return { host, port, name, user, password: typeof password === 'string' ? password : '', sslmode, isBundled };
 }
 
 interface OpenedDatabase {

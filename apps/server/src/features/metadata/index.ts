@@ -1,11 +1,12 @@
 import type { FastifyPluginAsync } from 'fastify';
 import type { Platform } from '#platform/platform.ts';
+import { connectionRoutes } from './routes/connection.ts';
 import { keyRoutes } from './routes/keys.ts';
 import { metadataRoutes } from './routes/metadata.ts';
 import { EMPTY_SECTIONS, type Sections } from './sections.ts';
 
 interface MetadataOptions {
-  platform: Pick<Platform, 'db' | 'guards' | 'keys'>;
+  platform: Pick<Platform, 'db' | 'database' | 'guards' | 'keys'>;
   version: string;
   /** What other features tell about themselves, in the order in which it is shown. */
   sections: Sections;
@@ -16,5 +17,6 @@ export const metadata: FastifyPluginAsync<MetadataOptions> = async (app, { platf
   const { db, guards, keys } = platform;
   app.addHook('onRequest', guards.requireAdmin);
   await app.register(keyRoutes, { keys });
+  await app.register(connectionRoutes, { platform });
   await app.register(metadataRoutes, { db, version, sections: { ...EMPTY_SECTIONS, ...sections } });
 };
