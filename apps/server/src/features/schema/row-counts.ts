@@ -24,11 +24,11 @@ const EXACT_ROWS = 10_000;
 
 /**
  * The tables of the schemas that the data API serves, or only those given.
- * @param only narrows it down to one schema, or to one table of it
+ * @param only narrows it down to one schema, or to one table of it; materialized views count as tables if asked for
  */
 export async function listTableOverviews(
   tx: Pick<UserTx, 'query'>,
-  only: { schema?: string; table?: string } = {},
+  only: { schema?: string; table?: string; materialized?: boolean } = {},
 ): Promise<TableOverview[]> {
   const tables = await tx.query<TableRow>(sql`
     select n.nspname as schema, c.relname as name, c.relrowsecurity as "rlsEnabled",
@@ -43,7 +43,7 @@ export async function listTableOverviews(
         then c.reltuples / c.relpages * (pg_relation_size(c.oid) / current_setting('block_size')::int)
         else pg_stat_get_live_tuples(c.oid) end)::float8 as estimate
     from pg_class c join pg_namespace n on n.oid = c.relnamespace
-    where c.relkind in ('r', 'p') and not c.relispartition
+    where c.relkind = any(${only.materialized ? ['r', 'p', 'm'] : ['r', 'p']}) and not c.relispartition
       and ${only.schema === undefined ? sql`system.is_exposed_schema(n.nspname)` : sql`n.nspname = ${only.schema}`}
       and ${only.table === undefined ? sql`true` : sql`c.relname = ${only.table}`}
     order by n.nspname <> 'public', n.nspname, c.relname`);

@@ -3,7 +3,7 @@ import type { UserTx } from '#platform/db/db.ts';
 import { sql } from '#platform/db/sql.ts';
 import { AppError } from '#platform/errors.ts';
 import { listTableOverviews, type TableOverview } from '../row-counts.ts';
-import { readRelations, type Selection } from './relations.ts';
+import { readRelations, type Selection, type Unmeasured } from './relations.ts';
 
 type Reader = Pick<UserTx, 'query' | 'one'>;
 
@@ -17,7 +17,7 @@ export type FullCatalog = Omit<Catalog, 'relations'> & { relations: Relation[] }
 export async function readCatalog(tx: Reader, query: CatalogQuery): Promise<FullCatalog> {
   const names = query.tables?.split(',').map((name) => name.trim());
   const selection: Selection = { schema: query.schema, names };
-  const relations = await countRows(tx, await readRelations(tx, selection), selection);
+  const relations = await measure(tx, await readRelations(tx, selection), selection);
   for (const name of names ?? []) {
     if (!relations.some((relation) => name === relation.name || name === `${relation.schema}.${relation.name}`)) {
       throw new AppError('DATABASE_NOT_FOUND', `There is no table ${name}`);
@@ -28,19 +28,21 @@ export async function readCatalog(tx: Reader, query: CatalogQuery): Promise<Full
   return { relations, ...rest, databaseBytes: size?.bytes ?? 0 };
 }
 
-async function countRows(
+async function measure(
   tx: Reader,
-  relations: readonly Omit<Relation, 'rows'>[],
+  relations: readonly Unmeasured[],
   { schema, names }: Selection,
 ): Promise<Relation[]> {
   const [only, ...more] = names === undefined || relations.length !== 1 ? [] : relations;
-  const overviews = await listTableOverviews(
-    tx,
-    only && more.length === 0 ? { schema: only.schema, table: only.name } : schema === undefined ? {} : { schema },
-  );
+  const where =
+    only && more.length === 0 ? { schema: only.schema, table: only.name } : schema === undefined ? {} : { schema };
+  const overviews = await listTableOverviews(tx, { ...where, materialized: true });
   const key = ({ schema, name }: Pick<TableOverview, 'schema' | 'name'>) => `${schema}\0${name}`;
-  const rows = new Map(overviews.map((overview) => [key(overview), overview.rows]));
-  return relations.map((relation) => ({ ...relation, rows: rows.get(key(relation)) ?? 0 }));
+  const measured = new Map(overviews.map((overview) => [key(overview), overview]));
+  return relations.map((relation) => {
+    const { rows = 0, bytes = 0 } = measured.get(key(relation)) ?? {};
+    return { ...relation, rows, bytes };
+  });
 }
 
 async function readOthers(tx: Reader, schema: string | undefined) {

@@ -64,10 +64,13 @@ const TRIGGERS = sql`
     jsonb_agg(jsonb_build_object('name', t.tgname, 'definition', pg_get_triggerdef(t.oid)) order by t.tgname) as list
   from selected s join pg_trigger t on t.tgrelid = s.oid where not t.tgisinternal group by t.tgrelid`;
 
-/** Everything about the selected tables and views, in one statement; their rows are counted elsewhere. */
-export function readRelations(tx: Pick<UserTx, 'query'>, selection: Selection): Promise<Omit<Relation, 'rows'>[]> {
+/** A table or view without what has to be measured. */
+export type Unmeasured = Omit<Relation, 'rows' | 'bytes'>;
+
+/** Everything about the selected tables and views, in one statement. */
+export function readRelations(tx: Pick<UserTx, 'query'>, selection: Selection): Promise<Unmeasured[]> {
   const list = (alias: string) => sql`coalesce(${sql.id(alias)}.list, '[]')`;
-  return tx.query<Omit<Relation, 'rows'>>(sql`
+  return tx.query<Unmeasured>(sql`
     with selected as materialized (
       select c.oid, n.nspname, c.relname, c.relkind, c.relrowsecurity
       from pg_class c join pg_namespace n on n.oid = c.relnamespace
@@ -76,7 +79,7 @@ export function readRelations(tx: Pick<UserTx, 'query'>, selection: Selection): 
           where e.classid = 'pg_class'::regclass and e.objid = c.oid and e.deptype = 'e'))
     select s.nspname as schema, s.relname as name, case s.relkind when 'r' then 'table' when 'p' then 'partitioned table'
         when 'f' then 'foreign table' when 'v' then 'view' else 'materialized view' end as kind,
-      obj_description(s.oid, 'pg_class') as comment, pg_total_relation_size(s.oid)::float8 as bytes,
+      obj_description(s.oid, 'pg_class') as comment,
       s.relrowsecurity as "rlsEnabled", ${list('columns')} as columns, ${list('constraints')} as constraints,
       ${list('referring')} as "referencedBy", ${list('indexes')} as indexes, ${list('policies')} as policies,
       ${list('triggers')} as triggers,
