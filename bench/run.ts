@@ -3,8 +3,13 @@
 import type { Figure } from './figure.ts';
 import { measureRecords } from './records.ts';
 import { measureStart } from './start.ts';
+import { measureTransfer } from './transfer.ts';
 
-const BENCHES: Record<string, () => Promise<Figure[]>> = { records: measureRecords, start: measureStart };
+const BENCHES: Record<string, () => Promise<Figure[]>> = {
+  records: measureRecords,
+  start: measureStart,
+  transfer: measureTransfer,
+};
 
 const chosen = process.argv.slice(2);
 for (const [name, measure] of Object.entries(BENCHES)) {
