@@ -61,43 +61,49 @@ const ownHosts = z.string().transform((text, context) => {
   return hosts;
 });
 
-const EnvironmentSchema = z.object({
-  OAUTH_OWN_HOSTS: ownHosts.optional(),
-  PORT: z.coerce.number('must be a number').int().min(0).max(65_535).default(7130),
-  HOST: z.string().default('127.0.0.1'),
-  API_BASE_URL: httpUrl.optional(),
-  DATA_DIR: z.string().default('./.insforge-data'),
-  DATABASE_URL: z
-    .string()
-    .refine((value) => /^postgres(ql)?:\/\//.test(value) && URL.canParse(value), 'must be a postgresql:// URL')
-    .optional(),
-  JWT_SECRET: secret(32),
-  ENCRYPTION_KEY: secret(16),
-  ROOT_ADMIN_USERNAME: z.string().min(1).default('admin'),
-  ROOT_ADMIN_PASSWORD: secret(8),
-  ACCESS_API_KEY: accessKey('ik_'),
-  ACCESS_ANON_KEY: accessKey('anon_'),
-  // Files go to an S3 bucket when one is named. Each variable may also be called AWS_…, as other tools do.
-  S3_BUCKET: z.string().optional(),
-  AWS_S3_BUCKET: z.string().optional(),
-  S3_REGION: z.string().optional(),
-  AWS_REGION: z.string().optional(),
-  S3_ACCESS_KEY_ID: z.string().optional(),
-  AWS_ACCESS_KEY_ID: z.string().optional(),
-  S3_SECRET_ACCESS_KEY: z.string().optional(),
-  AWS_SECRET_ACCESS_KEY: z.string().optional(),
-  AWS_SESSION_TOKEN: z.string().optional(),
-  S3_ENDPOINT_URL: httpUrl.optional(),
-  S3_FORCE_PATH_STYLE: flag.optional(),
-  S3_KEY_PREFIX: z
-    .string()
-    .regex(/^[\w!.*'()/-]*$/, 'must be a path of letters, digits and !.*()-_')
-    .default(''),
-  S3_USE_PRESIGNED_URLS: flag.default(true),
-  ALLOW_PRIVATE_NETWORK: flag.default(false),
-  MAIL_LIMIT_PER_IP: z.coerce.number('must be a number').int().min(0).default(5),
-  UPLOAD_IDLE_TIMEOUT_MS: z.coerce.number('must be a number').int().min(100).max(600_000).default(30_000),
-});
+const EnvironmentSchema = z
+  .object({
+    OAUTH_OWN_HOSTS: ownHosts.optional(),
+    PORT: z.coerce.number('must be a number').int().min(0).max(65_535).default(7130),
+    HOST: z.string().default('127.0.0.1'),
+    API_BASE_URL: httpUrl.optional(),
+    DATA_DIR: z.string().default('./.insforge-data'),
+    DATABASE_URL: z
+      .string()
+      .refine((value) => /^postgres(ql)?:\/\//.test(value) && URL.canParse(value), 'must be a postgresql:// URL')
+      .optional(),
+    POSTGRES_BIN_DIR: z.string().optional(),
+    JWT_SECRET: secret(32),
+    ENCRYPTION_KEY: secret(16),
+    ROOT_ADMIN_USERNAME: z.string().min(1).default('admin'),
+    ROOT_ADMIN_PASSWORD: secret(8),
+    ACCESS_API_KEY: accessKey('ik_'),
+    ACCESS_ANON_KEY: accessKey('anon_'),
+    // Files go to an S3 bucket when one is named. Each variable may also be called AWS_…, as other tools do.
+    S3_BUCKET: z.string().optional(),
+    AWS_S3_BUCKET: z.string().optional(),
+    S3_REGION: z.string().optional(),
+    AWS_REGION: z.string().optional(),
+    S3_ACCESS_KEY_ID: z.string().optional(),
+    AWS_ACCESS_KEY_ID: z.string().optional(),
+    S3_SECRET_ACCESS_KEY: z.string().optional(),
+    AWS_SECRET_ACCESS_KEY: z.string().optional(),
+    AWS_SESSION_TOKEN: z.string().optional(),
+    S3_ENDPOINT_URL: httpUrl.optional(),
+    S3_FORCE_PATH_STYLE: flag.optional(),
+    S3_KEY_PREFIX: z
+      .string()
+      .regex(/^[\w!.*'()/-]*$/, 'must be a path of letters, digits and !.*()-_')
+      .default(''),
+    S3_USE_PRESIGNED_URLS: flag.default(true),
+    ALLOW_PRIVATE_NETWORK: flag.default(false),
+    MAIL_LIMIT_PER_IP: z.coerce.number('must be a number').int().min(0).default(5),
+    UPLOAD_IDLE_TIMEOUT_MS: z.coerce.number('must be a number').int().min(100).max(600_000).default(30_000),
+  })
+  .refine((env) => !env.POSTGRES_BIN_DIR || !env.DATABASE_URL, {
+    path: ['POSTGRES_BIN_DIR'],
+    message: 'is for the PostgreSQL that this server runs, and DATABASE_URL names another: set one of them',
+  });
 
 /** Where the bytes of files go, and how long an upload or a download may stand still. */
 export interface StorageConfig {
@@ -145,6 +151,8 @@ export interface Config {
   readonly dataDir: string;
   /** Absent: the server runs a PostgreSQL of its own in the data folder. */
   readonly databaseUrl: string | undefined;
+  /** The folder with the programs of that PostgreSQL. Absent: the bundled ones. */
+  readonly postgresBinDir: string | undefined;
   readonly adminUsername: string;
   /** Servers that an admin names may be on this machine or its network. Otherwise only public ones are called. */
   readonly allowPrivateNetwork: boolean;
@@ -182,6 +190,7 @@ export function loadConfig(environment: Readonly<Record<string, string | undefin
     publicUrl: env.API_BASE_URL,
     dataDir: resolve(env.DATA_DIR),
     databaseUrl: env.DATABASE_URL,
+    postgresBinDir: env.POSTGRES_BIN_DIR && resolve(env.POSTGRES_BIN_DIR),
     adminUsername: env.ROOT_ADMIN_USERNAME,
     allowPrivateNetwork: env.ALLOW_PRIVATE_NETWORK,
     mailLimitPerIp: env.MAIL_LIMIT_PER_IP,

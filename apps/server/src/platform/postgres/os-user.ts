@@ -1,10 +1,10 @@
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { chmod, chown, mkdir, readFile, stat, symlink } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { StartupError } from '#platform/errors.ts';
-import { bundledPostgres, copyPostgres } from './binaries.ts';
+import { bundledPostgres, copyPostgres, type Installation, installedPostgres } from './binaries.ts';
 
 const run = promisify(execFile);
 
@@ -14,11 +14,10 @@ export interface OsUser {
   gid: number;
 }
 
-/** Where PostgreSQL's programs and its cluster are, and as whom it runs. */
+/** Which PostgreSQL it is, where its cluster is, and as whom it runs. */
 export interface PostgresHome {
   user: OsUser | undefined;
-  /** The folder with `bin/`, `lib/` and `share/`. */
-  installation: string;
+  installation: Installation;
   /** The folder that holds the cluster and the socket; belongs to `user`, mode 0700. */
   folder: string;
 }
@@ -29,36 +28,44 @@ const ROOT_HOME = '/var/lib/insforge';
 /**
  * Decides where PostgreSQL lives. It refuses to run as root, so under root it runs as an unprivileged user:
  * in the data folder if that user can get there, else in /var/lib/insforge with a link in the data folder.
+ * @param binDir the programs of a PostgreSQL of this machine; absent: the bundled one
  */
-export async function preparePostgresHome(dataDir: string): Promise<PostgresHome> {
+export async function preparePostgresHome(dataDir: string, binDir: string | undefined): Promise<PostgresHome> {
   const folder = join(dataDir, 'postgres');
-  const { root: installation, version } = bundledPostgres();
   if (process.getuid?.() !== 0) {
+    const installation = binDir === undefined ? bundledPostgres() : await installedPostgres(binDir);
     await mkdir(folder, { recursive: true, mode: 0o700 });
     return { user: undefined, installation, folder };
   }
   const user = await unprivilegedUser(folder);
-  const reachable = { dataDir: await canEnter(user, dataDir), installation: await canRun(user, installation) };
-  if (reachable.dataDir && reachable.installation) {
+  const installation = binDir === undefined ? await reachableBundle(user) : await reachable(user, binDir);
+  if (await canEnter(user, dataDir)) {
     await own(folder, user);
     return { user, installation, folder };
   }
-  const home = join(ROOT_HOME, createHash('sha256').update(dataDir).digest('hex').slice(0, 12));
-  await mkdir(home, { recursive: true, mode: 0o755 });
-  const readable = join(ROOT_HOME, `postgresql-${version}`);
-  if (!reachable.installation) await copyPostgres(installation, readable);
-  const moved = join(home, 'postgres');
-  if (!reachable.dataDir) {
-    await own(moved, user);
-    await symlink(moved, folder).catch(ignoreExisting);
-  } else {
-    await own(folder, user);
-  }
-  return {
-    user,
-    installation: reachable.installation ? installation : readable,
-    folder: reachable.dataDir ? folder : moved,
-  };
+  const moved = join(ROOT_HOME, createHash('sha256').update(dataDir).digest('hex').slice(0, 12), 'postgres');
+  await mkdir(dirname(moved), { recursive: true, mode: 0o755 });
+  await own(moved, user);
+  await symlink(moved, folder).catch(ignoreExisting);
+  return { user, installation, folder: moved };
+}
+
+/** The bundled PostgreSQL, or a copy of it where the user cannot read the original. */
+async function reachableBundle(user: OsUser): Promise<Installation> {
+  const { root, ...bundled } = bundledPostgres();
+  if (await canRun(user, bundled)) return bundled;
+  await mkdir(ROOT_HOME, { recursive: true, mode: 0o755 });
+  const copy = join(ROOT_HOME, `postgresql-${bundled.version}`);
+  await copyPostgres(root, copy);
+  return { ...bundled, bin: join(copy, 'bin') };
+}
+
+async function reachable(user: OsUser, binDir: string): Promise<Installation> {
+  const installation = await installedPostgres(binDir);
+  if (await canRun(user, installation)) return installation;
+  throw new StartupError(
+    `POSTGRES_BIN_DIR: the user with the id ${user.uid}, as whom PostgreSQL runs when root starts the server, cannot run what is in ${binDir}. Make the folders above it readable, or start the server as another user.`,
+  );
 }
 
 async function own(folder: string, user: OsUser): Promise<void> {
@@ -86,8 +93,7 @@ async function unprivilegedUser(folder: string): Promise<OsUser> {
 }
 
 const canEnter = (user: OsUser, folder: string) => tries(user, '/bin/sh', ['-c', 'cd "$1"', 'sh', folder]);
-const canRun = (user: OsUser, installation: string) => tries(user, binary(installation), ['--version']);
-const binary = (installation: string) => join(installation, 'bin', 'postgres');
+const canRun = (user: OsUser, { bin }: Installation) => tries(user, join(bin, 'postgres'), ['--version']);
 
 async function tries(user: OsUser, file: string, args: string[]): Promise<boolean> {
   return run(file, args, { ...user, cwd: '/' }).then(

@@ -1,0 +1,10 @@
+import { existsSync } from 'node:fs';
+import type { TestContext } from 'vitest';
+
+/** Where `.ci/pgvector` puts the programs of a PostgreSQL that has pgvector. */
+export const PGVECTOR_BIN = '/var/cache/insforge-test/debian-13/usr/lib/postgresql/17/bin';
+
+export function requirePgvector(skip: TestContext['skip']): void {
+  if (!existsSync(PGVECTOR_BIN))
+    skip('there is no PostgreSQL with pgvector: run .ci/pgvector as root, on Debian or Ubuntu');
+}
