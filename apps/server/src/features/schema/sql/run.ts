@@ -67,6 +67,17 @@ function countParameters({ node }: ParsedStatement, given: number): number {
   throw new AppError('DATABASE_INVALID_PARAMETER', `The SQL uses $${highest}, but params has ${given} values`);
 }
 
+const MISSING_EXTENSION = /^extension "([^"]+)" is not available$/;
+
+/** What PostgreSQL says about an extension helps only those who know which PostgreSQL it is. */
+function extensionAdvice(message: string): string | undefined {
+  const name = MISSING_EXTENSION.exec(message)?.[1];
+  return (
+    name &&
+    `The PostgreSQL behind this server does not have ${name}; SELECT name FROM pg_available_extensions lists what it has. Install it where PostgreSQL runs (Debian and Ubuntu: vector is in postgresql-<version>-pgvector). The bundled PostgreSQL takes no more: start the server with POSTGRES_BIN_DIR=/usr/lib/postgresql/<version>/bin and an empty DATA_DIR, or with the DATABASE_URL of a PostgreSQL that has it.`
+  );
+}
+
 /** SQLSTATE -> what usually helps. */
 const ADVICE: Readonly<Record<string, string>> = {
   '23502': 'Give the column a value, or a default.',
@@ -106,7 +117,8 @@ export function withPosition(
   return new AppError(known.code, `${known.message} (line ${position.line}, column ${position.column})`, {
     status: known.status,
     cause: error,
-    nextActions: error.hint ?? ADVICE[error.code] ?? known.nextActions ?? USUAL_ADVICE,
+    nextActions:
+      extensionAdvice(error.message) ?? error.hint ?? ADVICE[error.code] ?? known.nextActions ?? USUAL_ADVICE,
     details: {
       ...details,
       ...position,
