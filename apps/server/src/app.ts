@@ -67,7 +67,14 @@ async function registerFeatures(
   await app.register(oauthServer, { platform, door, apiBaseUrl });
   await app.register(authPages, { platform, door, apiBaseUrl });
   const { requireUser, requireAdmin } = platform.guards;
-  await app.register(records, { db, schema: cache, requireUser, requireAdmin, version: config.version });
+  await app.register(records, {
+    db,
+    schema: cache,
+    requireUser,
+    requireAdmin,
+    version: config.version,
+    ...config.records,
+  });
   await app.register(schema, { platform, reloadSchema: () => cache.reload() });
   await app.register(migrations, { platform, reloadSchema: () => cache.reload() });
   await app.register(metadata, {

@@ -61,49 +61,75 @@ const ownHosts = z.string().transform((text, context) => {
   return hosts;
 });
 
-const EnvironmentSchema = z
-  .object({
-    OAUTH_OWN_HOSTS: ownHosts.optional(),
-    PORT: z.coerce.number('must be a number').int().min(0).max(65_535).default(7130),
-    HOST: z.string().default('127.0.0.1'),
-    API_BASE_URL: httpUrl.optional(),
-    DATA_DIR: z.string().default('./.insforge-data'),
-    DATABASE_URL: z
-      .string()
-      .refine((value) => /^postgres(ql)?:\/\//.test(value) && URL.canParse(value), 'must be a postgresql:// URL')
-      .optional(),
-    POSTGRES_BIN_DIR: z.string().optional(),
-    JWT_SECRET: secret(32),
-    ENCRYPTION_KEY: secret(16),
-    ROOT_ADMIN_USERNAME: z.string().min(1).default('admin'),
-    ROOT_ADMIN_PASSWORD: secret(8),
-    ACCESS_API_KEY: accessKey('ik_'),
-    ACCESS_ANON_KEY: accessKey('anon_'),
-    // Files go to an S3 bucket when one is named. Each variable may also be called AWS_…, as other tools do.
-    S3_BUCKET: z.string().optional(),
-    AWS_S3_BUCKET: z.string().optional(),
-    S3_REGION: z.string().optional(),
-    AWS_REGION: z.string().optional(),
-    S3_ACCESS_KEY_ID: z.string().optional(),
-    AWS_ACCESS_KEY_ID: z.string().optional(),
-    S3_SECRET_ACCESS_KEY: z.string().optional(),
-    AWS_SECRET_ACCESS_KEY: z.string().optional(),
-    AWS_SESSION_TOKEN: z.string().optional(),
-    S3_ENDPOINT_URL: httpUrl.optional(),
-    S3_FORCE_PATH_STYLE: flag.optional(),
-    S3_KEY_PREFIX: z
-      .string()
-      .regex(/^[\w!.*'()/-]*$/, 'must be a path of letters, digits and !.*()-_')
-      .default(''),
-    S3_USE_PRESIGNED_URLS: flag.default(true),
-    ALLOW_PRIVATE_NETWORK: flag.default(false),
-    MAIL_LIMIT_PER_IP: z.coerce.number('must be a number').int().min(0).default(5),
-    UPLOAD_IDLE_TIMEOUT_MS: z.coerce.number('must be a number').int().min(100).max(600_000).default(30_000),
-  })
-  .refine((env) => !env.POSTGRES_BIN_DIR || !env.DATABASE_URL, {
-    path: ['POSTGRES_BIN_DIR'],
-    message: 'is for the PostgreSQL that this server runs, and DATABASE_URL names another: set one of them',
-  });
+const VariablesSchema = z.object({
+  OAUTH_OWN_HOSTS: ownHosts.optional(),
+  PORT: z.coerce.number('must be a number').int().min(0).max(65_535).default(7130),
+  HOST: z.string().default('127.0.0.1'),
+  API_BASE_URL: httpUrl.optional(),
+  DATA_DIR: z.string().default('./.insforge-data'),
+  DATABASE_URL: z
+    .string()
+    .refine((value) => /^postgres(ql)?:\/\//.test(value) && URL.canParse(value), 'must be a postgresql:// URL')
+    .optional(),
+  POSTGRES_BIN_DIR: z.string().optional(),
+  JWT_SECRET: secret(32),
+  ENCRYPTION_KEY: secret(16),
+  ROOT_ADMIN_USERNAME: z.string().min(1).default('admin'),
+  ROOT_ADMIN_PASSWORD: secret(8),
+  ACCESS_API_KEY: accessKey('ik_'),
+  ACCESS_ANON_KEY: accessKey('anon_'),
+  // Files go to an S3 bucket when one is named. Each variable may also be called AWS_…, as other tools do.
+  S3_BUCKET: z.string().optional(),
+  AWS_S3_BUCKET: z.string().optional(),
+  S3_REGION: z.string().optional(),
+  AWS_REGION: z.string().optional(),
+  S3_ACCESS_KEY_ID: z.string().optional(),
+  AWS_ACCESS_KEY_ID: z.string().optional(),
+  S3_SECRET_ACCESS_KEY: z.string().optional(),
+  AWS_SECRET_ACCESS_KEY: z.string().optional(),
+  AWS_SESSION_TOKEN: z.string().optional(),
+  S3_ENDPOINT_URL: httpUrl.optional(),
+  S3_FORCE_PATH_STYLE: flag.optional(),
+  S3_KEY_PREFIX: z
+    .string()
+    .regex(/^[\w!.*'()/-]*$/, 'must be a path of letters, digits and !.*()-_')
+    .default(''),
+  S3_USE_PRESIGNED_URLS: flag.default(true),
+  ALLOW_PRIVATE_NETWORK: flag.default(false),
+  MAIL_LIMIT_PER_IP: z.coerce.number('must be a number').int().min(0).default(5),
+  // Named as PostgREST names them.
+  PGRST_DB_AGGREGATES_ENABLED: flag.default(true),
+  PGRST_DB_PLAN_ENABLED: flag.default(false),
+  PGRST_SERVER_TIMING_ENABLED: flag.default(false),
+  PGRST_DB_MAX_ROWS: z.coerce.number('must be a number').int().min(1).optional(),
+  PGRST_DB_EXTRA_SEARCH_PATH: z
+    .string()
+    .default('public')
+    .transform((text) =>
+      text
+        .split(',')
+        .map((name) => name.trim())
+        .filter((name) => name !== ''),
+    ),
+  UPLOAD_IDLE_TIMEOUT_MS: z.coerce.number('must be a number').int().min(100).max(600_000).default(30_000),
+});
+
+const EnvironmentSchema = VariablesSchema.refine((env) => !env.POSTGRES_BIN_DIR || !env.DATABASE_URL, {
+  path: ['POSTGRES_BIN_DIR'],
+  message: 'is for the PostgreSQL that this server runs, and DATABASE_URL names another: set one of them',
+});
+
+/** What the records API offers, for whoever runs the server to decide. */
+export interface RecordsConfig {
+  readonly areAggregatesEnabled: boolean;
+  /** Everybody may ask for query plans, which tell of data that policies hide. */
+  readonly arePlansPublic: boolean;
+  readonly hasServerTiming: boolean;
+  /** The most rows that one read returns. Absent: any number. */
+  readonly maxRows: number | undefined;
+  /** Schemas where SQL looks for names after the one of the request. */
+  readonly extraSearchPath: readonly string[];
+}
 
 /** Where the bytes of files go, and how long an upload or a download may stand still. */
 export interface StorageConfig {
@@ -159,6 +185,7 @@ export interface Config {
   /** How many mails with codes or links one network address may ask for in 15 minutes; 0 for any number. */
   readonly mailLimitPerIp: number;
   readonly storage: StorageConfig;
+  readonly records: RecordsConfig;
   readonly oauth: OAuthConfig;
   /** Secrets that the environment gives; what is absent is generated on the first start. */
   readonly given: {
@@ -195,6 +222,13 @@ export function loadConfig(environment: Readonly<Record<string, string | undefin
     allowPrivateNetwork: env.ALLOW_PRIVATE_NETWORK,
     mailLimitPerIp: env.MAIL_LIMIT_PER_IP,
     storage: Object.freeze(storageConfig(env)),
+    records: Object.freeze({
+      areAggregatesEnabled: env.PGRST_DB_AGGREGATES_ENABLED,
+      arePlansPublic: env.PGRST_DB_PLAN_ENABLED,
+      hasServerTiming: env.PGRST_SERVER_TIMING_ENABLED,
+      maxRows: env.PGRST_DB_MAX_ROWS,
+      extraSearchPath: env.PGRST_DB_EXTRA_SEARCH_PATH,
+    }),
     oauth: Object.freeze({ credentials: oauthCredentials(present), ownHosts: env.OAUTH_OWN_HOSTS ?? {} }),
     given: Object.freeze({
       jwtSecret: env.JWT_SECRET,

@@ -80,6 +80,14 @@ test('aggregates work around, inside and through embedded resources', async () =
     },
     { path: 'sales?select=amount.sum(),...customers!inner(city)&customer_id=eq.1', body: [{ sum: 30, city: 'Bonn' }] },
     {
+      path: 'sales?select=amount.sum(),...customers(city)&order=customers(city).desc.nullslast',
+      body: [
+        { sum: 5.5, city: 'Ulm' },
+        { sum: 30, city: 'Bonn' },
+        { sum: null, city: null },
+      ],
+    },
+    {
       path: 'sales?select=day,...customers(joined.max(),joined.min())&order=day',
       body: [
         { day: '2024-01-01', max: '2021-01-01', min: '2020-01-01' },

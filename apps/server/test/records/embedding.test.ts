@@ -332,6 +332,46 @@ test('rows are ordered by columns of a to-one resource', async () => {
   ]);
 });
 
+test('a column may be called like what is embedded by it', async () => {
+  const api = await startApi(`
+    create table status (id int primary key, label text);
+    create table jobs (id int primary key, status int references status, boss int references jobs);
+    insert into status values (1, 'new'), (2, 'done');
+    insert into jobs values (1, 1, null), (2, 2, 1);
+    ${OPEN}`);
+  await expectReads(api, [
+    { path: 'jobs?select=id,status(label)&status=eq.2', body: [{ id: 2, status: { label: 'done' } }] },
+    { path: 'jobs?select=id,boss(id)&boss=in.(1)', body: [{ id: 2, boss: { id: 1 } }] },
+    { path: 'jobs?select=id,boss(id)&boss=is.null', body: [{ id: 1, boss: null }] },
+    { path: 'jobs?select=id,s:status(label)&s=eq.2', status: 400, body: { code: 'PGRST120' } },
+  ]);
+});
+
+test('a view can be the junction, one of another schema cannot', async () => {
+  const api = await startApi(`
+    create table tags (id int primary key, name text);
+    create table notes (id int primary key);
+    create schema hidden;
+    create table hidden.note_tags (note int references notes, tag int references tags, primary key (note, tag));
+    insert into tags values (1, 'red'), (2, 'blue');
+    insert into notes values (1), (2);
+    insert into hidden.note_tags values (1, 1), (1, 2);
+    ${OPEN}`);
+  const path = 'notes?select=id,tags(name)&order=id&tags.order=name';
+  await expectReads(api, [{ path, status: 400, body: { code: 'PGRST200' } }]);
+  await api.ddl('create view note_tags as select * from hidden.note_tags; grant select on note_tags to authenticated');
+  const body = [
+    { id: 1, tags: [{ name: 'blue' }, { name: 'red' }] },
+    { id: 2, tags: [] },
+  ];
+  await expectReads(api, [{ path, body }]);
+  await api.ddl('create view more_tags as select * from hidden.note_tags; grant select on more_tags to authenticated');
+  await expectReads(api, [
+    { path, status: 300, body: { code: 'PGRST201' } },
+    { path: 'notes?select=id,tags!more_tags(name)&id=eq.2', body: [{ id: 2, tags: [] }] },
+  ]);
+});
+
 test('spreading lifts columns, of many rows as arrays', async () => {
   const api = await startApi(FILMS);
   await expectReads(api, [

@@ -149,7 +149,9 @@ test('SQL may provide more media types', async () => {
     create function any_step(state "text/html", next anyelement) returns "text/html" immutable language sql as $$ select state || '<p>' || (to_json(next)->>'id') || '</p>' $$;
     create aggregate any_agg (anyelement) (initcond = '', stype = "text/html", sfunc = any_step);
     create function page() returns "text/html" stable language sql as $$ select '<h1>hi</h1>' $$;
+    create function pages() returns setof "text/html" stable language sql as $$ select '<p>'::"text/html" from generate_series(1, 2) $$;
     create domain "*/*" as bytea;
+    create function anything() returns "*/*" stable language sql as $$ select 'x'::bytea $$;
     create function picture() returns "*/*" stable language sql as $$ select set_config('response.headers', '[{"Content-Type":"image/png"}]', true); select '\\x8950'::bytea $$;
     create function all_lines() returns setof lines stable language sql as $$ select * from lines $$;
     ${OPEN}`);
@@ -161,7 +163,22 @@ test('SQL may provide more media types', async () => {
       has: { 'content-type': 'application/vnd.names' },
     },
     { path: 'rpc/all_lines?order=id', headers: { accept: 'application/vnd.names' }, body: 'one;two, "2";' },
-    { path: 'lines?order=id', headers: { accept: 'text/csv' }, body: 'own1\n2\n', has: { 'content-type': 'text/csv' } },
+    {
+      path: 'lines?order=id',
+      headers: { accept: 'text/csv' },
+      body: 'own1\n2\n',
+      has: { 'content-type': 'text/csv; charset=utf-8' },
+    },
+    { path: 'lines?select=id', headers: { accept: 'application/vnd.names' }, status: 406, body: { code: 'PGRST107' } },
+    { path: 'lines?select=id&order=id', headers: { accept: 'text/html' }, body: '<p>1</p><p>2</p>' },
+    { path: 'rpc/pages', headers: { accept: 'text/html' }, status: 406, body: { code: 'PGRST107' } },
+    { path: 'rpc/pages', body: ['<p>', '<p>'] },
+    {
+      path: 'rpc/anything',
+      headers: { accept: 'a/b' },
+      body: 'x',
+      has: { 'content-type': 'application/octet-stream' },
+    },
     {
       path: 'lines?order=id',
       headers: { accept: 'text/html' },

@@ -25,7 +25,15 @@ test('a domain with casts is shown, filtered and written in its own form', async
     { path: 'paints?select=id&shade=eq.%230000FF', body: [{ id: 1 }] },
     { path: 'paints?select=id&shade=in.(%2300FF00,%23FFFFFF)', body: [{ id: 2 }] },
     { path: 'paints?select=id&or=(shade.eq.%2300FF00,id.eq.9)', body: [{ id: 2 }] },
-    { path: 'paints?select=shade::int&id=eq.1', body: [{ shade: 255 }] },
+    { path: 'paints?select=shade::text&id=eq.1', body: [{ shade: '"#0000FF"' }] },
+    { path: 'paints?select=shade::int&id=eq.1', status: 400, body: { code: '42846' } },
+    {
+      path: 'paints?select=shade,count()&order=shade',
+      body: [
+        { shade: '#0000FF', count: 1 },
+        { shade: '#00FF00', count: 1 },
+      ],
+    },
     { path: 'walls?select=id,trim,paints(shade)', body: [{ id: 1, trim: '#00FF00', paints: { shade: '#0000FF' } }] },
     { path: 'walls?select=id,...paints(*)', body: [{ id: 1, shade: '#0000FF', name: 'blue' }] },
     { path: 'paints?select=shade.max()', body: [{ max: 65280 }] },

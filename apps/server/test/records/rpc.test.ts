@@ -43,6 +43,10 @@ const FUNCTIONS = `
   create function dom(p positive) returns positive immutable language sql as $$ select p $$;
   create function anything(v anyelement) returns text immutable language sql as $$ select v::text $$;
   create function "Odd Name"("An Arg" text) returns text immutable language sql as $$ select "An Arg" $$;
+  create function chars(c char(5), b bit(5)) returns text immutable language sql as $$ select c || b::text $$;
+  create function one_record() returns record stable language sql as $$ select 1 as id, 'a'::text as name $$;
+  create domain note as notes;
+  create function domain_notes() returns setof note stable language sql as $$ select (n.*)::note from notes n where id = 1 $$;
   create function doc() returns jsonb immutable language sql as $$ select '{"b":[1,2],"a":null}'::jsonb $$;
   create function add_note(new_id int, new_body text) returns setof notes language sql as $$ insert into notes values (new_id, new_body, 0) returning * $$;
   create function overloaded_rows(a int default 1) returns setof notes stable language sql as $$ select * from notes where id = a $$;
@@ -87,6 +91,11 @@ test('functions are called with GET', async () => {
     { path: 'rpc/anything?v=x', body: 'x' },
     { path: 'rpc/Odd%20Name?An%20Arg=v', body: 'v' },
     { path: 'rpc/doc', body: { b: [1, 2], a: null } },
+    { path: 'rpc/chars?c=abcdefg&b=101010', body: 'abcdefg101010' },
+    { path: 'rpc/one_record', body: { id: 1, name: 'a' } },
+    { path: 'rpc/untyped?limit=1', body: [{ id: 1, body: 'a' }] },
+    { path: 'rpc/domain_notes?select=body', body: [{ body: 'a' }] },
+    { path: 'rpc/add_them?a=1&b=2', headers: { prefer: 'count=exact' }, body: 3, has: { 'content-range': '0-0/1' } },
     { path: 'rpc/overloaded_rows?select=id', body: [{ id: 1 }] },
     { path: 'rpc/add_them?a=x&b=2', status: 400, body: { code: '22P02' } },
     {
@@ -131,6 +140,15 @@ test('functions are called with POST', async () => {
   expect.soft(await call('total', { v: [1, 2, 3] })).toEqual([200, 6]);
   expect.soft(await call('total', 'v=1&v=2', form)).toEqual([200, 3]);
   expect.soft(await call('add_them', 'a=1&b=2', form)).toEqual([200, 3]);
+  const pairs = [
+    { a: 1, b: 2 },
+    { a: 5, b: 5 },
+  ];
+  expect.soft(await call('add_them', pairs)).toEqual([200, 3]);
+  expect.soft(await call('add_them?columns=a,b', { a: 1, b: 2, c: 3 })).toEqual([200, 3]);
+  expect.soft(await call('add_them?a=1', { b: 2 })).toEqual([400, expect.objectContaining({ code: 'PGRST100' })]);
+  expect.soft(await call('raw_xml', '<a>1</a>', { 'content-type': 'text/xml' })).toEqual([200, '<a>1</a>']);
+  expect.soft(await call('raw_xml', '<', { 'content-type': 'text/xml' })).toEqual([400, expect.anything()]);
   expect.soft(await call('whole', { x: 'y' })).toEqual([200, 'y']);
   expect.soft(await call('whole_b', [1, 2, 3])).toEqual([200, 3]);
   expect.soft(await call('raw_text', 'shout', { 'content-type': 'text/plain' })).toEqual([200, 'SHOUT']);
@@ -176,9 +194,19 @@ test('a function that cannot be called is explained', async () => {
         message: 'Could not find the function public.add_then(a, b) in the schema cache',
         details:
           'Searched for the function public.add_then with parameters a, b, but no matches were found in the schema cache.',
+        hint: 'Perhaps you meant to call the function public.add_them',
+      },
+    },
+    {
+      path: 'rpc/add_them?z=1&b=1&a=1',
+      status: 404,
+      body: {
+        code: 'PGRST202',
+        message: 'Could not find the function public.add_them(a, b, z) in the schema cache',
         hint: 'Perhaps you meant to call the function public.add_them(a, b)',
       },
     },
+    { path: 'rpc/add_them?something=1', status: 404, body: { code: 'PGRST202', hint: null } },
     {
       path: 'rpc/add_them?a=1',
       status: 404,
@@ -209,6 +237,14 @@ test('a function that cannot be called is explained', async () => {
     code: 'PGRST202',
     details:
       'Searched for the function public.add_them with parameter wrong or with a single unnamed json/jsonb parameter, but no matches were found in the schema cache.',
+  });
+  const raw = await api.as('alice').post('rpc/add_them', 'x', { 'content-type': 'text/plain' });
+  expect(raw.body).toEqual({
+    code: 'PGRST202',
+    message: 'Could not find the function public.add_them in the schema cache',
+    details:
+      'Searched for the function public.add_them with a single unnamed text parameter, but no matches were found in the schema cache.',
+    hint: null,
   });
   for (const method of ['patch', 'put', 'delete'] as const) {
     const reply = await api.as('alice')[method]('rpc/add_them', {} as never);
@@ -285,6 +321,76 @@ test('functions decide the status, the headers and the errors of an answer', asy
     role: 'authenticated',
     user: 'authenticated',
   });
+});
+
+test('what SQL says of an answer must be possible', async () => {
+  const { as } = await startApi(`
+    create function set_header(name text, value text) returns int language sql as
+      $$ select set_config('response.headers', json_build_array(json_build_object(name, value))::text, true); select 1 $$;
+    create function set_status(status text) returns int language sql as $$ select set_config('response.status', status, true); select 1 $$;
+    create function raise_code(code text) returns int language plpgsql as $$ begin raise exception using errcode = code, message = 'm'; end $$;
+    create function raise_answer(detail text) returns int language plpgsql as $$ begin
+      if detail is null then raise sqlstate 'PGRST' using message = '{"code":"1","message":"M"}'; end if;
+      raise sqlstate 'PGRST' using message = '{"code":"1","message":"M"}', detail = detail; end $$;
+    ${OPEN}`);
+  const call = async (path: string, body: object) => {
+    const reply = await as('alice').post(`rpc/${path}`, body);
+    return [reply.status, reply.body?.code ?? reply.body];
+  };
+  expect.soft(await call('set_header', { name: 'Content-Length', value: '99' })).toEqual([200, 1]);
+  for (const [name, value] of [
+    ['X Bad', 'a'],
+    ['X-Bad', 'a\nb'],
+    ['', 'a'],
+  ]) {
+    expect.soft(await call('set_header', { name, value }), name).toEqual([500, 'PGRST111']);
+  }
+  expect.soft((await call('set_status', { status: '205' }))[0]).toBe(205);
+  for (const status of ['100', '99', '600', '1000', 'ok']) {
+    expect.soft(await call('set_status', { status }), status).toEqual([500, 'PGRST112']);
+  }
+  const codes = {
+    PT404: 404,
+    PT40A: 500,
+    PT100: 500,
+    PT999: 500,
+    '22023': 400,
+    '54001': 500,
+    '21000': 500,
+    P0002: 500,
+  };
+  for (const [code, status] of Object.entries(codes)) {
+    expect.soft(await call('raise_code', { code }), code).toEqual([status, code]);
+  }
+  expect.soft(await call('raise_answer', { detail: '{"status":404,"headers":{}}' })).toEqual([404, '1']);
+  const missing = await as('alice').post('rpc/raise_answer', { detail: null });
+  expect.soft([missing.status, missing.body.details]).toEqual([500, 'DETAIL is missing in the RAISE statement']);
+  for (const detail of [
+    '{"status":99,"headers":{}}',
+    '{"status":1000,"headers":{}}',
+    '{"status":404}',
+    '{"status":404,"headers":{"X Bad":"a"}}',
+    '{"status":404,"headers":{"X-Bad":"a\\nb"}}',
+    '{"status":404,"headers":{},"status_text":"a\\nb"}',
+  ]) {
+    expect.soft(await call('raise_answer', { detail }), detail).toEqual([500, 'PGRST121']);
+  }
+});
+
+test('words of SQL travel as they are', async () => {
+  const api = await startApi(`
+    create function refuse() returns int language plpgsql as $$ begin raise sqlstate 'PGRST' using
+      message = '{"code":"1","message":"M"}', detail = '{"status":404,"status_text":"My Not Found","headers":{}}'; end $$;
+    create function named() returns text language sql as $$
+      select set_config('response.headers', '[{"X-File":"файл"}]', true); select 'ö' $$;
+    ${OPEN}`);
+  const base = await api.listen();
+  const headers = { authorization: `Bearer ${await tokenOf('alice')}` };
+  const refused = await fetch(`${base}/api/database/rpc/refuse`, { method: 'POST', headers });
+  expect([refused.status, refused.statusText]).toEqual([404, 'My Not Found']);
+  const named = await fetch(`${base}/api/database/rpc/named`, { method: 'POST', headers });
+  expect(Buffer.from(named.headers.get('x-file') ?? '', 'latin1').toString()).toBe('файл');
+  expect(await named.json()).toBe('ö');
 });
 
 test('policies, defaults and views get to know the request too', async () => {

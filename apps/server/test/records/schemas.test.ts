@@ -61,6 +61,26 @@ test('the schema is chosen by profile header or parameter', async () => {
   expect((await api.as('alice').post('rpc/name', {}, { 'content-profile': 'shop' })).status).toBe(200);
 });
 
+test('the answer says which schema it is from, where there are several', async () => {
+  const api = await startApi(`
+    create schema "схема"; create table "схема"."т" (id int primary key); insert into "схема"."т" values (1);
+    create schema shop; create table shop.items (id int primary key);
+    create function public."a""b" () returns text stable language sql as $$ select 'hi' $$;
+    grant usage on schema "схема", shop to authenticated; grant all on "схема"."т", shop.items to authenticated; ${OPEN}`);
+  const utf8 = Buffer.from('схема').toString('latin1');
+  await expectReads(api, [
+    { path: '%D1%82', headers: { 'accept-profile': utf8 }, body: [{ id: 1 }] },
+    { path: '%D1%82?schema=%D1%81%D1%85%D0%B5%D0%BC%D0%B0', body: [{ id: 1 }] },
+    { path: 'items', headers: { 'accept-profile': 'shop' }, body: [], has: { 'content-profile': 'shop' } },
+    { path: 'rpc/a%22b', body: 'hi', has: { 'content-profile': 'public' } },
+    { path: 'rpc/a%22c', status: 400, body: { error: 'DATABASE_VALIDATION_ERROR' } },
+  ]);
+  const document = await api.as('alice').get('/api/database/records/', { 'accept-profile': 'shop' });
+  expect(document.headers['content-profile']).toBe('shop');
+  await api.ddl('drop schema "схема" cascade; drop schema shop cascade');
+  expect((await api.as('alice').get('rpc/a%22b')).headers['content-profile']).toBeUndefined();
+});
+
 const CLOSED = [
   'pg_catalog',
   'pg_temp_1',

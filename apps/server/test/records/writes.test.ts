@@ -83,6 +83,8 @@ test('bodies come as JSON, also undeclared, as CSV and as forms', async () => {
       { name: '', amount: 3 },
     ],
   ]);
+  const none = await post('items', 'name,amount\n', { ...ROWS, 'content-type': 'text/csv', accept: 'text/csv' });
+  expect([none.status, none.text]).toEqual([201, '']);
   const form = await post('items?select=name,amount', 'name=John+Doe&amount=50', {
     ...ROWS,
     'content-type': 'application/x-www-form-urlencoded',
@@ -143,6 +145,8 @@ test('columns chooses keys, and missing ones may get their defaults', async () =
     { prefer: 'missing=default, return=representation' },
   );
   expect(patched.body).toEqual([{ name: 'n', amount: 100 }]);
+  const blank = await post('items?columns=', { name: 'x' });
+  expect([blank.status, blank.body.code]).toEqual([400, 'PGRST100']);
   const unknown = await post('items', { nam: 'x' });
   expect([unknown.status, unknown.body]).toEqual([
     400,
@@ -157,6 +161,29 @@ test('columns chooses keys, and missing ones may get their defaults', async () =
   expect(unknownColumn.body.code).toBe('PGRST204');
   const generated = await post('items', { upper_name: 'X' });
   expect([generated.status, generated.body.code]).toEqual([400, '428C9']);
+});
+
+test('defaults of domains and of views fill in too', async () => {
+  const { as } = await startApi(`
+    create domain score as int default 666;
+    create table players (name text primary key, score score, own score default 7);
+    create view player_view as select name, score from players;
+    alter view player_view alter column score set default 3;
+    ${OPEN}`);
+  const fill = { prefer: 'missing=default, return=representation' };
+  const { post, patch } = as('alice');
+  const uneven = [{ name: 'a' }, { name: 'b', score: 1, own: 2 }];
+  expect((await post('players?columns=name,score,own', uneven, fill)).body).toEqual([
+    { name: 'a', score: 666, own: 7 },
+    { name: 'b', score: 1, own: 2 },
+  ]);
+  expect((await patch('players?name=eq.b&columns=name,score', { name: 'b' }, fill)).body).toEqual([
+    { name: 'b', score: 666, own: 2 },
+  ]);
+  expect((await post('player_view?columns=name,score', [{ name: 'c' }, { name: 'd', score: 4 }], fill)).body).toEqual([
+    { name: 'c', score: 3 },
+    { name: 'd', score: 4 },
+  ]);
 });
 
 test('an empty string counts as absent where it could be no value', async () => {
@@ -264,7 +291,9 @@ test('upserts merge or ignore duplicates', async () => {
   const byName = await post('products?on_conflict=name', { sku: 'A2', name: 'Apple', price: 6 }, merge);
   expect([byName.status, byName.body]).toEqual([200, [{ sku: 'A2', name: 'Apple', price: 6 }]]);
   const noKey = await post('plain', { a: 1 }, merge);
-  expect(noKey.status).toBe(201);
+  expect([noKey.status, noKey.headers['preference-applied']]).toEqual([201, 'return=representation']);
+  const none = await post('products', [], merge);
+  expect([none.status, none.body]).toEqual([200, []]);
   const wrong = await post('products?on_conflict=nothing', { sku: 'A' }, merge);
   expect([wrong.status, wrong.body.code]).toEqual([400, '42703']);
   const notUnique = await post('products?on_conflict=price', { sku: 'A', price: 1 }, merge);
@@ -292,7 +321,13 @@ test('PUT sets the one row that the URL names', async () => {
   expect([quiet.status, quiet.text]).toEqual([204, '']);
   const composite = await put('pairs?a=eq.1&b=eq.x', { a: 1, b: 'x', c: 'y' }, ROWS);
   expect([composite.status, composite.body]).toEqual([201, [{ a: 1, b: 'x', c: 'y' }]]);
+  const two = [
+    { sku: 'Z', name: 'Zest', price: 4 },
+    { sku: 'A', name: 'Apple', price: 4 },
+  ];
+  expect((await put('products?sku=eq.Z&select=sku', two, ROWS)).body, 'the first counts').toEqual([{ sku: 'Z' }]);
   const refusals: [string, object, number, string][] = [
+    ['products?sku=eq.A', two, 400, 'PGRST115'],
     ['products?sku=eq.Y', { sku: 'Z', name: 'n', price: 1 }, 400, 'PGRST115'],
     ['products?sku=eq.Y', { name: 'n', price: 1 }, 400, 'PGRST115'],
     ['products', { sku: 'Z' }, 405, 'PGRST105'],
@@ -322,6 +357,8 @@ test('headers-only tells where the new row is', async () => {
   ]);
   const pair = await post('pairs', { a: 1, b: 'x y&' }, { prefer: 'return=headers-only' });
   expect(pair.headers.location).toBe('/api/database/records/pairs?a=eq.1&b=eq.x%20y%26');
+  const two = await post('items', [{ name: 'x' }, { name: 'y' }], { prefer: 'return=headers-only' });
+  expect([two.status, two.headers.location]).toEqual([201, undefined]);
   const minimal = await post('items', { name: 'x' });
   expect(minimal.headers.location).toBeUndefined();
 });
@@ -411,6 +448,9 @@ test('max-affected stops a write that goes too far', async () => {
 test('views take writes, by themselves or through triggers', async () => {
   const { as, sql } = await startApi(`${ITEMS}
     create view item_names with (security_invoker) as select id, name from items;
+    create view stock as select i.id, p.sku from items i cross join products p;
+    create function write_stock() returns trigger language plpgsql as $$ begin return new; end $$;
+    create trigger write instead of insert on stock for each row execute function write_stock();
     create view upper_items as select id, upper(name) as name from items;
     create function write_upper() returns trigger language plpgsql as $$ begin
       if tg_op = 'DELETE' then delete from items where id = old.id; return old; end if;
@@ -425,6 +465,8 @@ test('views take writes, by themselves or through triggers', async () => {
     (await post('item_names', { id: 4, name: 'w' }, { prefer: 'resolution=merge-duplicates, return=representation' }))
       .body,
   ).toEqual([{ id: 4, name: 'w' }]);
+  const stock = await post('stock', { id: 9, sku: 'Q' }, { prefer: 'return=headers-only' });
+  expect(stock.headers.location, 'the keys of both tables').toBe('/api/database/records/stock?id=eq.9&sku=eq.Q');
   expect((await post('upper_items', { name: 'ABC' }, { prefer: 'return=headers-only' })).headers.location).toBe(
     '/api/database/records/upper_items?id=eq.5',
   );

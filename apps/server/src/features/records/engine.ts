@@ -40,7 +40,7 @@ export async function answerRequest(
   if (compiled.plan.format.plan && claims.role !== 'project_admin' && !options.arePlansPublic)
     throw noPlans(intent.accept);
   times?.push(performance.now());
-  const settings = settingsOf(schema, claims, compiled.plan, intent, request, timezone);
+  const settings = settingsOf(schema, claims, compiled.plan, request, timezone);
   const execution = await execute({ db, claims, settings, signal }, compiled, intent.values);
   times?.push(performance.now());
   const answer = respond(intent, compiled.plan, execution, { path: request.path, query: request.query, timezone });

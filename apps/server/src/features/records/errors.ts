@@ -58,13 +58,21 @@ export class RecordsError extends Error {
   readonly code: RecordsErrorCode;
   readonly details: unknown;
   readonly hint: string | null;
+  readonly headers: Readonly<Record<string, string>>;
 
-  constructor(code: RecordsErrorCode, message: string, more: { details?: unknown; hint?: string | undefined } = {}) {
+  constructor(code: RecordsErrorCode, message: string, more: ErrorDetails = {}) {
     super(message);
     this.code = code;
     this.details = more.details ?? null;
     this.hint = more.hint ?? null;
+    this.headers = more.headers ?? {};
   }
+}
+
+interface ErrorDetails {
+  readonly details?: unknown;
+  readonly hint?: string | undefined;
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 /**
@@ -109,9 +117,10 @@ function statusOfSqlstate(code: string, isAnonymous: boolean): number {
   return SQLSTATE_STATUS[code] ?? SQLSTATE_STATUS[code.slice(0, 2)] ?? 400;
 }
 
-/** An answer that says no. `headers` come from SQL that raised the error. */
+/** An answer that says no. `headers` and `statusText` may come from SQL that raised the error. */
 export interface ErrorAnswer {
   status: number;
+  statusText?: string | undefined;
   headers: Record<string, string>;
   body: RecordsErrorBody;
 }
@@ -128,8 +137,8 @@ export function toErrorAnswer(error: unknown, isAnonymous: boolean): ErrorAnswer
   return undefined;
 }
 
-function answer(status: number, { code, details, hint, message }: RecordsError): ErrorAnswer {
-  return { status, headers: proxyStatus(code), body: { code, details, hint, message } };
+function answer(status: number, { code, details, hint, message, headers }: RecordsError): ErrorAnswer {
+  return { status, headers: { ...proxyStatus(code), ...headers }, body: { code, details, hint, message } };
 }
 
 /** Tells the code of an error where there is no body, as in the answer to HEAD (RFC 9209). */
@@ -139,18 +148,22 @@ function proxyStatus(code: string): Record<string, string> {
 
 function fromDatabase(error: DatabaseError, isAnonymous: boolean): ErrorAnswer {
   if (error.code === 'PGRST') return fromRaisedAnswer(error);
-  const status = /^PT[1-5]\d\d$/.test(error.code)
-    ? Number(error.code.slice(2))
-    : statusOfSqlstate(error.code, isAnonymous);
   return {
-    status,
+    status: error.code.startsWith('PT')
+      ? (toStatus(error.code.slice(2)) ?? 500)
+      : statusOfSqlstate(error.code, isAnonymous),
     headers: proxyStatus(error.code),
     body: { code: error.code, details: error.detail ?? null, hint: error.hint ?? null, message: error.message },
   };
 }
 
+/** A status that SQL chose; undefined for what no final answer can have. */
+export function toStatus(text: string): number | undefined {
+  return /^[2-5]\d\d$/.test(text) ? Number(text) : undefined;
+}
+
 /** `RAISE SQLSTATE 'PGRST'`: message and detail are JSON and describe the whole answer. */
-function fromRaisedAnswer({ message, detail = '' }: DatabaseError): ErrorAnswer {
+function fromRaisedAnswer({ message, detail }: DatabaseError): ErrorAnswer {
   const said = parseObject(message);
   if (typeof said?.code !== 'string' || typeof said.message !== 'string') {
     return badRaise(
@@ -158,17 +171,21 @@ function fromRaisedAnswer({ message, detail = '' }: DatabaseError): ErrorAnswer 
       "MESSAGE must be a JSON object with obligatory keys: 'code', 'message' and optional keys: 'details', 'hint'.",
     );
   }
-  const shape = parseObject(detail);
-  if (typeof shape?.status !== 'number' || !isTextMap(shape.headers)) {
+  const shape = parseObject(detail ?? '');
+  const status = toStatus(String(shape?.status));
+  const text = shape?.status_text;
+  const isTextFit = text === undefined || (typeof text === 'string' && isHeader('x', text));
+  if (!shape || status === undefined || !isHeaderMap(shape.headers) || !isTextFit) {
     return badRaise(
-      `Invalid JSON value for DETAIL: '${detail}'`,
+      detail === undefined ? 'DETAIL is missing in the RAISE statement' : `Invalid JSON value for DETAIL: '${detail}'`,
       "DETAIL must be a JSON object with obligatory keys: 'status', 'headers' and optional key: 'status_text'.",
     );
   }
   const { code, details = null, hint = null } = said;
   return {
-    status: shape.status,
-    headers: shape.headers,
+    status,
+    statusText: text,
+    headers: Object.fromEntries(Object.entries(shape.headers).filter(([name]) => !isReserved(name))),
     body: { code, details, hint: typeof hint === 'string' ? hint : null, message: said.message },
   };
 }
@@ -188,6 +205,18 @@ function parseObject(text: string): Record<string, unknown> | undefined {
   }
 }
 
-function isTextMap(value: unknown): value is Record<string, string> {
-  return typeof value === 'object' && value !== null && Object.values(value).every((item) => typeof item === 'string');
+function isHeaderMap(value: unknown): value is Record<string, string> {
+  return (
+    typeof value === 'object' && value !== null && Object.entries(value).every(([name, text]) => isHeader(name, text))
+  );
+}
+
+/** True for headers that are the server's own business: how an answer is framed, and which sites may read it. */
+export function isReserved(name: string): boolean {
+  return /^(content-length|transfer-encoding|connection|content-encoding|access-control-.*)$/i.test(name);
+}
+
+/** True for a name and a value that can travel as a header. */
+export function isHeader(name: string, value: unknown): value is string {
+  return typeof value === 'string' && /^[\w!#$%&'*+.^`|~-]+$/.test(name) && !/(?!\t)\p{Cc}/u.test(value);
 }

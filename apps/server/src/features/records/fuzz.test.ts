@@ -8,7 +8,7 @@ import { compileRequest } from './query.ts';
 import { testSchema } from './schema/test-schema.ts';
 
 const schema = await testSchema();
-const OPTIONS = { areAggregatesEnabled: true, maxRows: undefined, arePlansPublic: true };
+const OPTIONS = { areAggregatesEnabled: true, maxRows: undefined, arePlansPublic: true, extraSearchPath: ['public'] };
 
 /** What must never become SQL, with a word in it that can be found again. */
 const HOSTILE = [

@@ -16,9 +16,11 @@ export interface RecordsOptions {
   /** Off: PGRST123 for every aggregate. */
   areAggregatesEnabled?: boolean;
   /** The most rows that one read returns. */
-  maxRows?: number;
+  maxRows?: number | undefined;
   /** On: everybody may ask for query plans, which tell of data that policies hide. */
   arePlansPublic?: boolean;
+  /** Schemas where SQL looks for names after the one of the request. */
+  extraSearchPath?: readonly string[];
   /** Of the server, for the OpenAPI document. */
   version?: string;
   /** On: answers have a Server-Timing header with the stages of the engine. */
@@ -32,7 +34,7 @@ export interface RecordsOptions {
 export const records: FastifyPluginAsync<RecordsOptions> = async (app, options) => {
   const { db, schema: cache, requireUser, requireAdmin } = options;
   const { areAggregatesEnabled = true, maxRows, arePlansPublic = false, version = '1.0.0' } = options;
-  const { hasServerTiming = false } = options;
+  const { hasServerTiming = false, extraSearchPath = ['public'] } = options;
   await app.register(async (scope) => {
     scope.addHook('onRequest', requireUser);
     registerRoutes(scope, {
@@ -40,7 +42,7 @@ export const records: FastifyPluginAsync<RecordsOptions> = async (app, options) 
       cache,
       version,
       hasServerTiming,
-      options: { areAggregatesEnabled, maxRows, arePlansPublic },
+      options: { areAggregatesEnabled, maxRows, arePlansPublic, extraSearchPath },
     });
   });
   if (!requireAdmin) return;

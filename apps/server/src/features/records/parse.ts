@@ -58,7 +58,7 @@ export function parseRequest(request: HttpRequest, schema: Schema, maxRows: numb
   const payloadValue = parsed.values.length;
   if (payload) parsed.values.push(payload.text);
   if (payload?.repeated) parsed.args = bindTexts(parsed, payload.repeated);
-  const asked = isRead ? intersect(parsed.range, rangeOfHeader(request)) : parsed.range;
+  const asked = request.method === 'GET' ? intersect(parsed.range, rangeOfHeader(request)) : parsed.range;
   const isLimited = maxRows !== undefined && (isRead || action === 'call');
   const range = isLimited ? { ...asked, limit: Math.min(asked.limit ?? maxRows, maxRows) } : asked;
   const page = bindPage(parsed, range);
@@ -122,11 +122,17 @@ function actionOf({ target, method }: HttpRequest): Intent['action'] {
 
 /** Takes `?schema=` out of the parameters; without it the profile header of the method counts. */
 function takeSchema(request: HttpRequest, parameters: Parameter[], schema: Schema): string {
-  const profile = headerOf(request, isReadMethod(request) ? 'accept-profile' : 'content-profile') || DEFAULT_SCHEMA;
+  const profile = profileOf(request) || DEFAULT_SCHEMA;
   const name = takeSchemaParameter(request, parameters, schema, profile) ?? profile;
   if (isExposed(schema, name)) return name;
   const names = schema.exposed.map((exposed) => exposed.name).join(', ');
   throw new RecordsError('PGRST106', `The schema must be one of the following: ${names}`);
+}
+
+/** The schema that a header names. Node reads headers as Latin-1, clients write UTF-8. */
+function profileOf(request: HttpRequest): string {
+  const text = headerOf(request, isReadMethod(request) ? 'accept-profile' : 'content-profile');
+  return /[\x80-\xff]/.test(text) ? Buffer.from(text, 'latin1').toString() : text;
 }
 
 function takeSchemaParameter(
@@ -143,7 +149,9 @@ function takeSchemaParameter(
   if (hasColumn && parseOperation(value, { list: [] })) return undefined;
   parameters.splice(at, 1);
   if (value.trim() === '' || parameters.some(isSchemaParameter)) {
-    throw new AppError('INVALID_INPUT', 'schema must be given once and must not be blank');
+    throw new AppError('INVALID_INPUT', 'schema must be given once and must not be blank', {
+      nextActions: 'Name one schema, as in ?schema=public, or leave the parameter out.',
+    });
   }
   return value;
 }

@@ -1,4 +1,5 @@
 /** Intent to plan: what a whole request comes down to. */
+import { quoteIdentifier } from '#platform/db/sql.ts';
 import { RecordsError } from './errors.ts';
 import { type Format, negotiate } from './grammar/media-types.ts';
 import type { Preferences } from './grammar/prefer.ts';
@@ -36,6 +37,10 @@ export interface RequestPlan {
   /** Columns for the Location header. */
   readonly location: readonly string[] | undefined;
   readonly guards: readonly Guard[];
+  /** The Content-Profile header; a project with one schema needs none. */
+  readonly profile: string | undefined;
+  /** The search_path; undefined where PostgreSQL's own is right. */
+  readonly searchPath: string | undefined;
   /** Settings of the transaction that the plan itself brings. */
   readonly settings: Readonly<Record<string, string>>;
 }
@@ -45,6 +50,8 @@ export interface PlanOptions {
   readonly maxRows: number | undefined;
   /** Everybody may ask for query plans, not only admins. */
   readonly arePlansPublic: boolean;
+  /** Schemas where SQL looks for names after the one of the request. */
+  readonly extraSearchPath: readonly string[];
 }
 
 const ESTIMATE_THRESHOLD = 1000;
@@ -54,6 +61,7 @@ export function planRequest(schema: Schema, intent: Intent, options: PlanOptions
   const context: PlanContext = {
     schema,
     schemaName: intent.schema,
+    searchPath: [intent.schema, ...options.extraSearchPath],
     areAggregatesEnabled: options.areAggregatesEnabled,
     maxRows: options.maxRows,
     nextNumber: () => nodes++,
@@ -142,7 +150,12 @@ function limitOfAffected({ preferences: { maxAffected, handling } }: Intent): Gu
   return { code: 'PGRST124', isBroken: { kind: 'more than', limit: { literal: maxAffected } } };
 }
 
-function common({ schema }: PlanContext, intent: Intent, node: NodePlan, { maxRows }: PlanOptions): RequestPlan {
+function common(
+  { schema, searchPath }: PlanContext,
+  intent: Intent,
+  node: NodePlan,
+  { maxRows }: PlanOptions,
+): RequestPlan {
   const { preferences } = intent;
   return {
     node,
@@ -161,6 +174,13 @@ function common({ schema }: PlanContext, intent: Intent, node: NodePlan, { maxRo
     hasInnerEmbeds: false,
     location: undefined,
     guards: [],
+    profile: profileOf(schema, intent.schema),
+    searchPath: searchPath.every((name) => name === 'public') ? undefined : searchPath.map(quoteIdentifier).join(),
     settings: NO_SETTINGS,
   };
+}
+
+/** A schema's name as a header; undefined when there is only one schema, or the name cannot travel. */
+export function profileOf({ exposed }: Schema, name: string): string | undefined {
+  return exposed.length > 1 && /^[\x20-\x7e]+$/.test(name) ? name : undefined;
 }

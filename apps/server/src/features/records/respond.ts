@@ -1,5 +1,5 @@
 /** Result to answer: status, headers and body. */
-import { RecordsError } from './errors.ts';
+import { isHeader, isReserved, RecordsError, toStatus } from './errors.ts';
 import { type Execution, guardError } from './execute.ts';
 import { JSON_TYPE } from './grammar/media-types.ts';
 import { appliedPreferences, type PreferenceName, parsePrefer } from './grammar/prefer.ts';
@@ -25,19 +25,19 @@ export interface AnswerContext {
 }
 
 /** The preferences that count for each action, in the order in which they are confirmed. */
-const APPLICABLE: Readonly<Record<Intent['action'], readonly (PreferenceName | 'max-affected')[]>> = {
-  read: ['count', 'tx', 'handling'],
-  insert: ['resolution', 'missing', 'return', 'count', 'tx', 'handling'],
-  update: ['missing', 'return', 'count', 'tx', 'handling', 'max-affected'],
-  put: ['return', 'count', 'tx', 'handling'],
-  delete: ['return', 'count', 'tx', 'handling', 'max-affected'],
-  call: ['params', 'count', 'tx', 'handling', 'max-affected'],
+const APPLICABLE: Readonly<Record<Intent['action'], readonly (PreferenceName | 'timezone' | 'max-affected')[]>> = {
+  read: ['count', 'tx', 'handling', 'timezone'],
+  insert: ['resolution', 'missing', 'return', 'count', 'tx', 'handling', 'timezone'],
+  update: ['missing', 'return', 'count', 'tx', 'handling', 'timezone', 'max-affected'],
+  put: ['return', 'count', 'tx', 'handling', 'timezone'],
+  delete: ['return', 'count', 'tx', 'handling', 'timezone', 'max-affected'],
+  call: ['params', 'count', 'tx', 'handling', 'timezone', 'max-affected'],
 };
 
 export function respond(intent: Intent, plan: RequestPlan, execution: Execution, context: AnswerContext): Answer {
   const headers: Answer['headers'] = {};
-  if (intent.schema !== DEFAULT_SCHEMA) headers['content-profile'] = intent.schema;
-  const applied = preferenceApplied(intent, context);
+  if (plan.profile !== undefined) headers['content-profile'] = plan.profile;
+  const applied = preferenceApplied(intent, plan, context);
   if (applied !== '') headers['preference-applied'] = applied;
   if (plan.format.plan) {
     headers['content-type'] = plan.format.contentType;
@@ -54,14 +54,13 @@ function fromHex(text: string): Buffer {
   return Buffer.from(text.slice(2), 'hex');
 }
 
-function preferenceApplied({ action, preferences }: Intent, { timezone }: AnswerContext): string {
+function preferenceApplied({ action, preferences }: Intent, plan: RequestPlan, { timezone }: AnswerContext): string {
   if (preferences.text === NO_PREFERENCES && timezone === undefined) return '';
-  const choices = appliedPreferences(preferences, APPLICABLE[action]);
-  if (timezone === undefined) return choices;
-  return choices === '' ? `timezone=${timezone}` : `${choices}, timezone=${timezone}`;
+  // Without a key there is nothing to resolve.
+  const resolution = plan.write?.conflict ? preferences.resolution : undefined;
+  return appliedPreferences({ ...preferences, resolution, timezone }, APPLICABLE[action]);
 }
 
-const DEFAULT_SCHEMA = 'public';
 const NO_PREFERENCES = parsePrefer('').text;
 
 type Responder = (intent: Intent, plan: RequestPlan, execution: Execution, context: AnswerContext) => Answer;
@@ -96,10 +95,20 @@ function respondToRead(
   const page = readPage(intent, plan, execution);
   const headers: Answer['headers'] = {
     'content-range': page.contentRange,
-    'content-location': query === '' ? path : `${path}?${query}`,
+    'content-location': query === '' ? path : `${path}?${inOrder(query)}`,
     'content-type': plan.format.contentType,
   };
   return { status: page.status, headers, body: execution.row[RESULT.body] ?? '' };
+}
+
+/** Parameters by name, so that the same request in other words has the same address. */
+function inOrder(query: string): string {
+  if (!query.includes('&')) return query;
+  const nameOf = (parameter: string) => parameter.split('=', 1)[0] ?? '';
+  return query
+    .split('&')
+    .sort((a, b) => (nameOf(a) < nameOf(b) ? -1 : nameOf(a) > nameOf(b) ? 1 : 0))
+    .join('&');
 }
 
 /** Checks a page of rows against what was asked for, and describes it. */
@@ -130,7 +139,7 @@ function respondToInsert(
   { path }: AnswerContext,
 ): Answer {
   const affected = countOf(row[RESULT.page]);
-  const merged = row[RESULT.merged] == null ? 0 : countOf(row[RESULT.merged]);
+  const merged = countOf(row[RESULT.merged]);
   const isMerge = plan.write?.conflict?.resolution === 'merge';
   const headers: Answer['headers'] = {
     'content-range': contentRange(0, 0, preferences.count === 'exact' ? affected : undefined),
@@ -138,7 +147,13 @@ function respondToInsert(
   };
   const location = plan.location && affected === 1 ? locationOf(plan.location, row[RESULT.location]) : undefined;
   if (location !== undefined) headers.location = `${path}?${location}`;
-  return { status: isMerge && merged > 0 && merged === affected ? 200 : 201, headers, body: row[RESULT.body] || '[]' };
+  return { status: isMerge && merged === affected ? 200 : 201, headers, body: rowsOf(plan, row[RESULT.body]) };
+}
+
+/** What a write shows: nothing is an empty list, where the answer is JSON. */
+function rowsOf({ format, showsRows }: RequestPlan, body: string | null | undefined): string {
+  const isJson = !showsRows || format.kind === 'array' || format.kind === 'object';
+  return body || (isJson ? '[]' : '');
 }
 
 function locationOf(names: readonly string[], json: string | null | undefined): string | undefined {
@@ -160,13 +175,13 @@ function respondToPut(_intent: Intent, plan: RequestPlan, { row }: Execution): A
   return {
     status: isNew ? 201 : 200,
     headers: { 'content-type': plan.format.contentType },
-    body: row[RESULT.body] || '[]',
+    body: rowsOf(plan, row[RESULT.body]),
   };
 }
 
 function respondToChange(plan: RequestPlan, body: string | null | undefined, headers: Answer['headers']): Answer {
   if (!plan.showsRows) return { status: 204, headers, body: undefined };
-  return { status: 200, headers: { ...headers, 'content-type': plan.format.contentType }, body: body || '[]' };
+  return { status: 200, headers: { ...headers, 'content-type': plan.format.contentType }, body: rowsOf(plan, body) };
 }
 
 /** SQL may set the status and add or replace headers. */
@@ -174,17 +189,19 @@ function override(answer: Answer, { row }: Execution): Answer {
   const status = row[RESULT.status];
   const headers = row[RESULT.headers];
   if (status == null && headers == null) return answer;
+  const { body } = answer;
   return {
-    ...answer,
     status: statusFrom(status) ?? answer.status,
     headers: headers == null ? answer.headers : mergeHeaders(answer.headers, headers),
+    // Beside a text Node would write the headers in the encoding of the text.
+    body: headers == null || typeof body !== 'string' ? body : Buffer.from(body),
   };
 }
 
 function statusFrom(text: string | null | undefined): number | undefined {
   if (text == null) return undefined;
-  const status = Number(text);
-  if (/^\d{3}$/.test(text) && status >= 100) return status;
+  const status = toStatus(text);
+  if (status !== undefined) return status;
   throw new RecordsError('PGRST112', 'response.status guc must be a valid status code');
 }
 
@@ -195,7 +212,8 @@ function mergeHeaders(own: Answer['headers'], json: string): Answer['headers'] {
     const key = name.toLowerCase();
     set.set(key, [...(set.get(key) ?? []), value]);
   }
-  for (const [name, values] of set) merged[name] = values.length === 1 ? (values[0] ?? '') : values;
+  for (const [name, values] of set)
+    if (!isReserved(name)) merged[name] = values.length === 1 ? (values[0] ?? '') : values;
   return merged;
 }
 
@@ -209,8 +227,9 @@ function parseHeaders(json: string): [string, string][] {
   if (!Array.isArray(list)) throw badHeaders();
   return list.map((item: unknown) => {
     const [entry, ...more] = Object.entries(typeof item === 'object' && item !== null ? item : {});
-    if (!entry || more.length > 0 || typeof entry[1] !== 'string') throw badHeaders();
-    return [entry[0], entry[1]];
+    const [name, value] = entry ?? [''];
+    if (more.length > 0 || !isHeader(name, value)) throw badHeaders();
+    return [name, Buffer.from(value).toString('latin1')];
   });
 }
 

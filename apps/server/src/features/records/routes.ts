@@ -7,6 +7,7 @@ import { parseAccept } from './grammar/media-types.ts';
 import { functionMethods, tableMethods } from './methods.ts';
 import { openApiDocument } from './openapi.ts';
 import { type HttpRequest, hasForbiddenCharacters, headerOf, schemaOf } from './parse.ts';
+import { profileOf } from './plan.ts';
 import type { Answer } from './respond.ts';
 import { readRights } from './rights.ts';
 
@@ -68,6 +69,8 @@ async function sendDocument(
   const rights = await readRights(engine.db, request.caller.claims, schemaName);
   const context = { host: request.host, basePath: '/api/database', version: engine.version };
   const document = openApiDocument(current, schemaName, rights, context);
+  const profile = profileOf(current, schemaName);
+  if (profile !== undefined) reply.header('content-profile', profile);
   return reply.type(`${DOCUMENT_TYPE}; charset=utf-8`).send(JSON.stringify(document));
 }
 
@@ -87,12 +90,19 @@ async function handle(
   signal: AbortSignal,
 ): Promise<Answer> {
   const { name } = request.params;
-  const { relations } = engine.cache.current;
-  if (hasForbiddenCharacters(name) && ![...relations.values()].some((tables) => tables.has(name))) {
-    throw new AppError('DATABASE_VALIDATION_ERROR', 'A name must not contain quotes or control characters');
+  const { relations, routines } = engine.cache.current;
+  const known = [...(target === 'table' ? relations : routines).values()];
+  if (hasForbiddenCharacters(name) && !known.some((names) => names.has(name))) {
+    throw new AppError('DATABASE_VALIDATION_ERROR', 'A name must not contain quotes or control characters', {
+      nextActions: 'Check the name; GET /api/database/records/ lists the tables and functions there are.',
+    });
   }
   for (const header of ['accept-profile', 'content-profile']) {
-    if (isRepeated(request, header)) throw new AppError('INVALID_INPUT', `The header ${header} must be given once`);
+    if (isRepeated(request, header)) {
+      throw new AppError('INVALID_INPUT', `The header ${header} must be given once`, {
+        nextActions: 'Send it once, with the name of one schema.',
+      });
+    }
   }
   return answerRequest(engine, request.caller.claims, toHttp(target, request), signal);
 }
@@ -131,13 +141,22 @@ function acceptAnyBody(app: FastifyInstance): void {
 
 /** Errors of the engine and of PostgreSQL; all others are for the server's own handler. */
 function renderError(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  if (error instanceof Error && 'code' in error && error.code === 'FST_ERR_CTP_BODY_TOO_LARGE') throw tooLarge(request);
   const isAnonymous = request.caller?.claims.role === 'anon';
   const answer = error instanceof AppError ? undefined : toErrorAnswer(error, isAnonymous);
   if (!answer) throw error;
   if (answer.status >= 500 && !reply.raw.destroyed) request.log.error({ err: error }, 'records.failed');
+  if (answer.statusText !== undefined) reply.raw.statusMessage = answer.statusText;
   return reply
     .code(answer.status)
     .headers(answer.headers)
     .type('application/json; charset=utf-8')
     .send(JSON.stringify(answer.body));
+}
+
+function tooLarge({ routeOptions: { bodyLimit } }: FastifyRequest): AppError {
+  const limit = `${Math.floor((bodyLimit ?? 0) / 1024 / 1024)} MB`;
+  return new AppError('PAYLOAD_TOO_LARGE', `The body of a request can have at most ${limit}`, {
+    nextActions: 'Send fewer rows at a time.',
+  });
 }

@@ -1,34 +1,28 @@
 /** The settings of the transaction in which a request runs. */
 import type { Claims, Settings } from '#platform/db/db.ts';
-import { quoteIdentifier } from '#platform/db/sql.ts';
-import type { Intent } from './intent.ts';
 import type { HttpRequest } from './parse.ts';
 import type { RequestPlan } from './plan.ts';
 import type { Schema } from './schema/types.ts';
 
 const READ_ONLY: Settings = { transaction_read_only: 'on' };
 const NONE: Settings = {};
-const DEFAULT_SCHEMA = 'public';
 
 /** Role, then function, then request: each may override the one before. */
 export function settingsOf(
   schema: Schema,
   claims: Claims,
-  { isReadOnly, settings }: RequestPlan,
-  intent: Intent,
+  { isReadOnly, settings, searchPath }: RequestPlan,
   request: HttpRequest,
   timezone: string | undefined,
 ): Settings {
   const base = isReadOnly ? READ_ONLY : NONE;
   const ofRole = schema.roleSettings.get(claims.role);
-  const isPlain = intent.schema === DEFAULT_SCHEMA && !ofRole && !schema.readsRequest && timezone === undefined;
+  const isPlain = searchPath === undefined && !ofRole && !schema.readsRequest && timezone === undefined;
   if (isPlain && Object.keys(settings).length === 0) return base;
   return {
     ...ofRole,
     ...settings,
-    ...(intent.schema === DEFAULT_SCHEMA
-      ? NONE
-      : { search_path: `${quoteIdentifier(intent.schema)}, "${DEFAULT_SCHEMA}"` }),
+    ...(searchPath === undefined ? NONE : { search_path: searchPath }),
     ...(timezone === undefined ? NONE : { timezone }),
     ...(schema.readsRequest ? requestSettings(request) : NONE),
     ...base,

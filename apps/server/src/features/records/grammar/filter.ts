@@ -1,7 +1,7 @@
 /** Filters: `column=op.value`, and trees of them in `and=(…)` and `or=(…)`. */
 import { type Field, takeField } from './field.ts';
 import { IS_VALUES, OPERATORS, QUANTIFIERS, type Quantifier } from './operators.ts';
-import { eat, expect, fail, isAtEnd, type Scanner, scan, sees, take, takeList } from './scanner.ts';
+import { eat, exceed, expect, fail, isAtEnd, type Scanner, scan, sees, take, takeList } from './scanner.ts';
 
 /** The index of a value that the request brings; it is bound when the statement runs. */
 export type ValueIndex = number;
@@ -59,23 +59,27 @@ interface LogicHead {
 }
 
 function takeLogic(scanner: Scanner, { operator, isNegated, values, depth }: LogicHead): Condition {
-  if (depth > LOGIC_DEPTH) fail(scanner, `at most ${LOGIC_DEPTH} levels`);
+  if (depth > LOGIC_DEPTH) exceed(scanner, `at most ${LOGIC_DEPTH} levels of and() and or()`);
+  skipSpaces(scanner);
   expect(scanner, '(');
   const conditions = takeList(scanner, (inner) => takeCondition(inner, values, depth));
   expect(scanner, ')');
+  skipSpaces(scanner);
   return { kind: 'logic', operator, isNegated, conditions };
 }
 
-const LOGIC_HEAD = /(?:not\.)?(?:and|or)(?=\()/y;
+function skipSpaces(scanner: Scanner): void {
+  take(scanner, / +/y);
+}
+
+const LOGIC_HEAD = /(?:not\.)?(?:and|or)(?= *\()/y;
 
 function takeCondition(scanner: Scanner, values: Values, depth: number): Condition {
-  take(scanner, / +/y);
+  skipSpaces(scanner);
   const head = take(scanner, LOGIC_HEAD);
   if (head) {
     const operator = head.endsWith('and') ? 'and' : 'or';
-    const condition = takeLogic(scanner, { operator, isNegated: head.startsWith('not.'), values, depth: depth + 1 });
-    take(scanner, / +/y);
-    return condition;
+    return takeLogic(scanner, { operator, isNegated: head.startsWith('not.'), values, depth: depth + 1 });
   }
   const field = takeField(scanner);
   expect(scanner, '.');
@@ -145,10 +149,12 @@ function takeQuotedItem(scanner: Scanner): string | undefined {
 /** The elements of `in.(…)`. */
 function takeElements(scanner: Scanner): string[] {
   expect(scanner, '(');
+  skipSpaces(scanner);
   const elements: string[] = [];
   do elements.push(takeQuotedItem(scanner) ?? take(scanner, ITEM) ?? '');
   while (eat(scanner, ','));
   expect(scanner, ')');
+  skipSpaces(scanner);
   return elements.length === 1 && elements[0] === '' ? [] : elements;
 }
 

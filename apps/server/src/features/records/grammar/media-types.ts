@@ -33,7 +33,8 @@ export interface MediaType {
 }
 
 export const JSON_TYPE = 'application/json; charset=utf-8';
-const VENDOR = 'application/vnd.pgrst.';
+/** What the names of types begin with that no project can redefine. */
+export const VENDOR = 'application/vnd.pgrst.';
 
 const plain = (kind: Format['kind'], contentType: string): Format => ({ kind, contentType, areNullsStripped: false });
 const JSON_ARRAY = plain('array', JSON_TYPE);

@@ -81,13 +81,13 @@ function addParameter(parsed: Parsed, top: Top, key: string, value: string, maxR
       parsed.select = selectOf(value);
       break;
     case 'columns':
-      if (value !== '') parsed.columns = columnsOf(value);
+      parsed.columns = columnsOf(value);
       break;
     case 'on_conflict':
-      if (value !== '') parsed.onConflict = onConflictOf(value);
+      parsed.onConflict = onConflictOf(value);
       break;
     case 'order':
-      if (value !== '') parsed.orders.push({ path: target.path, terms: orderOf(value) });
+      parsed.orders.push({ path: target.path, terms: orderOf(value) });
       break;
     case 'limit':
     case 'offset':
@@ -189,7 +189,7 @@ function badKey(key: string): RecordsError {
 
 function noOperation(value: string): RecordsError {
   return new RecordsError('PGRST100', `"failed to parse filter (${value})" (line 1, column 1)`, {
-    details: `expecting "not" or operator (${Object.keys(OPERATORS).join(', ')}, in, is)`,
+    details: `unexpected ${value === '' ? 'end of input' : JSON.stringify(value[0])} expecting "not" or operator (${Object.keys(OPERATORS).join(', ')}, in, is)`,
   });
 }
 

@@ -61,7 +61,9 @@ export function readArguments(contentType: string, body: string): Payload {
   if (body.trim() === '') return { kind: 'object', type, text: '{}', keys: [], isUneven: false };
   const parsed = parseJson(body, false);
   if (isObject(parsed)) return { kind: 'object', type, text: body, keys: Object.keys(parsed), isUneven: false };
-  return { kind: Array.isArray(parsed) ? 'array' : 'raw', type, text: body, keys: [], isUneven: false };
+  if (!Array.isArray(parsed)) return { kind: 'raw', type, text: body, keys: [], isUneven: false };
+  // Of a list of objects the first one counts, unless a function takes the whole body.
+  return { kind: 'array', type, text: body, keys: isObject(parsed[0]) ? Object.keys(parsed[0]) : [], isUneven: false };
 }
 
 const RAW_TYPES = new Set(['text/plain', 'text/xml', 'application/octet-stream']);

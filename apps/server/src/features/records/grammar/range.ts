@@ -42,8 +42,8 @@ export function toRange(offset: number | undefined, limit: number | undefined): 
   return { offset: Math.max(0, offset ?? 0), limit };
 }
 
-function notSatisfiable(details: string): RecordsError {
-  return new RecordsError('PGRST103', 'Requested range not satisfiable', { details });
+function notSatisfiable(details: string, headers: Record<string, string> = {}): RecordsError {
+  return new RecordsError('PGRST103', 'Requested range not satisfiable', { details, headers });
 }
 
 /** Content-Range and the status that goes with it, for a page of `count` rows beginning at `offset`. */
@@ -53,7 +53,9 @@ export function describePage(
   total: number | undefined,
 ): { status: number; contentRange: string } {
   if (total !== undefined && offset > total) {
-    throw notSatisfiable(`An offset of ${offset} was requested, but there are only ${total} rows.`);
+    throw notSatisfiable(`An offset of ${offset} was requested, but there are only ${total} rows.`, {
+      'content-range': `*/${total}`,
+    });
   }
   return {
     status: total !== undefined && count < total ? 206 : 200,

@@ -13,11 +13,19 @@ export function scan(text: string, what: string): Scanner {
 }
 
 /** Refuses the text at the current place. */
-export function fail({ text, what, at }: Scanner, expecting: string): never {
+export function fail(scanner: Scanner, expecting: string): never {
+  const { text, at } = scanner;
   const found = at < text.length ? JSON.stringify(text[at]) : 'end of input';
-  throw new RecordsError('PGRST100', `"failed to parse ${what} (${text})" (line 1, column ${at + 1})`, {
-    details: `unexpected ${found} expecting ${expecting}`,
-  });
+  throw refusal(scanner, `unexpected ${found} expecting ${expecting}`);
+}
+
+function refusal({ text, what, at }: Scanner, details: string): RecordsError {
+  return new RecordsError('PGRST100', `"failed to parse ${what} (${text})" (line 1, column ${at + 1})`, { details });
+}
+
+/** Refuses text that is well formed but too much. */
+export function exceed(scanner: Scanner, limit: string): never {
+  throw refusal(scanner, `There can be ${limit}.`);
 }
 
 export function isAtEnd({ text, at }: Scanner): boolean {

@@ -1,7 +1,7 @@
 /** `select=`: columns with alias, path, cast and aggregate, and other resources embedded between them. */
 import { type Field, takePath } from './field.ts';
 import { AGGREGATES, type Aggregate } from './operators.ts';
-import { eat, expect, fail, isAtEnd, type Scanner, scan, sees, take, takeList, takeName } from './scanner.ts';
+import { eat, exceed, expect, fail, isAtEnd, type Scanner, scan, sees, take, takeList, takeName } from './scanner.ts';
 
 export interface SelectColumn {
   readonly kind: 'column';
@@ -38,7 +38,7 @@ export function parseSelect(text: string): readonly SelectItem[] {
   const scanner = scan(text, 'select parameter');
   const items = takeList(scanner, (inner) => takeItem(inner, 0));
   if (!isAtEnd(scanner)) fail(scanner, '",", "(" or end of input');
-  if (countEmbeds(items) > MAX_EMBEDS) fail(scanner, `at most ${MAX_EMBEDS} embedded resources`);
+  if (countEmbeds(items) > MAX_EMBEDS) exceed(scanner, `at most ${MAX_EMBEDS} embedded resources`);
   return items;
 }
 
@@ -86,7 +86,7 @@ function takeEmbed(scanner: Scanner, { name, alias, isSpread, depth }: EmbedHead
     else hint = word;
   }
   expect(scanner, '(');
-  if (depth >= MAX_DEPTH) fail(scanner, `at most ${MAX_DEPTH} levels of embedding`);
+  if (depth >= MAX_DEPTH) exceed(scanner, `at most ${MAX_DEPTH} levels of embedding`);
   const isEmpty = sees(scanner, ')');
   const items = isEmpty ? [] : takeList(scanner, (inner) => takeItem(inner, depth + 1));
   expect(scanner, ')');

@@ -74,7 +74,9 @@ function namedArguments(routine: Routine, intent: Intent, names: readonly string
   const { payload } = intent;
   const used = routine.arguments.filter(({ name }) => names.includes(name));
   if (used.length === 0) return { kind: 'none' };
-  if (payload && !payload.repeated) return { kind: 'json', arguments: used, value: intent.payloadValue };
+  if (payload && !payload.repeated) {
+    return { kind: 'json', arguments: used, value: intent.payloadValue, isList: payload.kind === 'array' };
+  }
   const texts = used.map((argument) => ({ argument, slots: slotsOf(argument, intent.args) }));
   return { kind: 'texts', texts };
 }
@@ -92,30 +94,42 @@ function bodyArgument(routine: Routine, { payloadValue }: Intent): CallArguments
 
 function notFound(schema: Schema, intent: Intent): RecordsError {
   const { schema: schemaName, name, payload } = intent;
-  const names = givenNames(intent);
   const qualified = `${schemaName}.${name}`;
   const isJson = payload?.type === 'application/json';
-  const types = BODY_TYPES[payload?.type ?? ''];
+  if (payload?.kind === 'raw' && !isJson) {
+    const type = BODY_TYPES[payload.type]?.join('/');
+    return new RecordsError('PGRST202', `Could not find the function ${qualified} in the schema cache`, {
+      details: `Searched for the function ${qualified} with a single unnamed ${type} parameter, but no matches were found in the schema cache.`,
+    });
+  }
+  const names = [...givenNames(intent)].sort();
   const list = names.length === 0 ? ' without parameters' : `(${names.join(', ')})`;
-  const message =
-    payload?.kind === 'raw' && !isJson
-      ? `Could not find the function ${qualified} with a single unnamed ${types?.join('/')} parameter in the schema cache`
-      : `Could not find the function ${qualified}${list} in the schema cache`;
   const searched =
     names.length === 0 ? 'without parameters' : `with parameter${names.length > 1 ? 's' : ''} ${names.join(', ')}`;
   const orBody = isJson ? ' or with a single unnamed json/jsonb parameter' : '';
-  const details =
-    payload?.kind === 'raw' && !isJson
-      ? `Searched for the function ${qualified} with a single unnamed ${types?.join('/')} parameter, but no matches were found in the schema cache.`
-      : `Searched for the function ${qualified} ${searched}${orBody}, but no matches were found in the schema cache.`;
-  return new RecordsError('PGRST202', message, { details, hint: suggestion(schema, schemaName, name) });
+  return new RecordsError('PGRST202', `Could not find the function ${qualified}${list} in the schema cache`, {
+    details: `Searched for the function ${qualified} ${searched}${orBody}, but no matches were found in the schema cache.`,
+    hint: suggestion(schema, schemaName, name, names),
+  });
 }
 
-function suggestion(schema: Schema, schemaName: string, name: string): string | undefined {
+/** A function that is called almost like that, or the one of that name whose arguments are almost these. */
+function suggestion(schema: Schema, schemaName: string, name: string, given: readonly string[]): string | undefined {
   const routines = schema.routines.get(schemaName);
-  const meant = routines?.has(name) ? name : closest(name, [...(routines?.keys() ?? [])]);
-  const routine = meant === undefined ? undefined : routines?.get(meant)?.[0];
-  if (!routine) return undefined;
-  const names = routine.arguments.map((argument) => argument.name).filter((argument) => argument !== '');
-  return `Perhaps you meant to call the function ${schemaName}.${routine.name}${names.length > 0 ? `(${names.join(', ')})` : ''}`;
+  const overloads = routines?.get(name);
+  const meant = overloads ? name + argumentsLike(given, overloads) : closest(name, [...(routines?.keys() ?? [])]);
+  return meant === undefined || meant === name
+    ? undefined
+    : `Perhaps you meant to call the function ${schemaName}.${meant}`;
+}
+
+/** The argument list that has most of the given names, or ones like them; empty when none has any. */
+function argumentsLike(given: readonly string[], overloads: readonly Routine[]): string {
+  const lists = overloads.map((routine) =>
+    routine.arguments.flatMap((argument) => (argument.name === '' ? [] : [argument.name])).sort(),
+  );
+  const likeness = (list: readonly string[]) =>
+    given.reduce((sum, name) => sum + (list.includes(name) ? 2 : closest(name, list) === undefined ? 0 : 1), 0);
+  const [best = []] = lists.sort((a, b) => likeness(b) - likeness(a) || a.length - b.length);
+  return likeness(best) > 0 ? `(${best.join(', ')})` : '';
 }

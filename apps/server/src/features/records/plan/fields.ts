@@ -6,7 +6,6 @@ import type { FieldPlan, FieldTarget, Output, Source } from './types.ts';
 
 /** PostgreSQL's own columns of every table. */
 const SYSTEM_COLUMNS = new Set(['ctid', 'tableoid', 'xmin', 'xmax', 'cmin', 'cmax']);
-const DEFAULT_SCHEMA = 'public';
 
 /** The relation whose rows a source gives, where it is one. */
 export function relationOf(source: Source): Relation | undefined {
@@ -39,17 +38,19 @@ export function allFields(source: Source): Output[] {
 }
 
 /** Finds the column or computed field that a name stands for; undefined when there is none. */
-export function findTarget(schema: Schema, schemaName: string, source: Source, name: string): FieldTarget | undefined {
+export function findTarget(
+  schema: Schema,
+  searchPath: readonly string[],
+  source: Source,
+  name: string,
+): FieldTarget | undefined {
   const column = columnsOf(source).get(name);
   if (column) return { kind: 'column', name, base: column.base, column };
   const relation = relationOf(source);
   if (!relation) return undefined;
   const routine = schema.rowFunctions
     .get(relation.rowTypeOid)
-    ?.find(
-      (candidate) =>
-        candidate.name === name && (candidate.schema === schemaName || candidate.schema === DEFAULT_SCHEMA),
-    );
+    ?.find((candidate) => candidate.name === name && searchPath.includes(candidate.schema));
   if (routine && routine.returns.kind === 'scalar') {
     return { kind: 'computed', name, routine, base: routine.returns.type };
   }
@@ -58,8 +59,13 @@ export function findTarget(schema: Schema, schemaName: string, source: Source, n
 }
 
 /** Finds what a field stands for, or says like PostgreSQL that there is no such column. */
-export function resolveField(schema: Schema, schemaName: string, source: Source, { name, path }: Field): FieldPlan {
-  const target = findTarget(schema, schemaName, source, name);
+export function resolveField(
+  schema: Schema,
+  searchPath: readonly string[],
+  source: Source,
+  { name, path }: Field,
+): FieldPlan {
+  const target = findTarget(schema, searchPath, source, name);
   if (target) return { target, path };
   throw unknownColumn(source, name);
 }
@@ -69,38 +75,37 @@ export function unknownColumn(source: Source, name: string): RecordsError {
   return new RecordsError('42703', `column ${owner}.${name} does not exist`);
 }
 
-/** Names that SQL knows besides those of the catalogue. */
-const TYPE_ALIASES: Readonly<Record<string, string>> = {
-  bigint: 'int8',
-  bit: 'bit',
-  boolean: 'bool',
-  char: 'bpchar',
-  character: 'bpchar',
-  'character varying': 'varchar',
-  dec: 'numeric',
-  decimal: 'numeric',
-  'double precision': 'float8',
-  float: 'float8',
-  int: 'int4',
-  integer: 'int4',
-  real: 'float4',
-  smallint: 'int2',
-  'time with time zone': 'timetz',
-  'time without time zone': 'time',
-  'timestamp with time zone': 'timestamptz',
-  'timestamp without time zone': 'timestamp',
-};
+/** Names of types that are words of SQL, not of the catalogue. */
+const SQL_TYPES = new Set([
+  'bigint',
+  'bit',
+  'boolean',
+  'char',
+  'character',
+  'character varying',
+  'dec',
+  'decimal',
+  'double precision',
+  'float',
+  'int',
+  'integer',
+  'real',
+  'smallint',
+  'time with time zone',
+  'time without time zone',
+  'timestamp with time zone',
+  'timestamp without time zone',
+]);
 
 /** SQL text of the type that a cast names. */
-export function resolveType(schema: Schema, schemaName: string, text: string): string {
+export function resolveType(schema: Schema, searchPath: readonly string[], text: string): string {
   const [, name = '', arrays = ''] = /^(.*?)((?:\[\])*)$/s.exec(text) ?? [];
-  const isAlias = Object.hasOwn(TYPE_ALIASES, name.toLowerCase());
-  const type = isAlias
-    ? findType(schema, ['pg_catalog'], TYPE_ALIASES[name.toLowerCase()] ?? '')
-    : (findType(schema, ['pg_catalog', schemaName, DEFAULT_SCHEMA], name) ??
-      findType(schema, ['pg_catalog', schemaName, DEFAULT_SCHEMA], name.toLowerCase()));
+  const suffix = arrays === '' ? '' : '[]';
+  if (SQL_TYPES.has(name.toLowerCase())) return name.toLowerCase() + suffix;
+  const schemas = ['pg_catalog', ...searchPath];
+  const type = findType(schema, schemas, name) ?? findType(schema, schemas, name.toLowerCase());
   if (!type) throw new RecordsError('42704', `type "${text}" does not exist`);
-  return arrays === '' ? type.name : `${type.name}[]`;
+  return type.name + suffix;
 }
 
 function findType(schema: Schema, schemas: readonly string[], short: string): Type | undefined {

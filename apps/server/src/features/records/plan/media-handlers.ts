@@ -1,6 +1,6 @@
 /** Media types that SQL of the project provides: domains named like one, returned by functions and aggregates. */
 
-import type { Format, MediaType } from '../grammar/media-types.ts';
+import { type Format, type MediaType, VENDOR } from '../grammar/media-types.ts';
 import { baseType } from '../schema/build.ts';
 import type { MediaHandler, Schema, Type } from '../schema/types.ts';
 import { relationOf } from './fields.ts';
@@ -17,16 +17,15 @@ const UNKNOWN = 'application/octet-stream';
 export function customFormat(schema: Schema, node: NodePlan, asked: MediaType): Format | null | undefined {
   const { source } = node;
   if (source.kind === 'call' && source.call.routine.returns.kind === 'scalar') {
-    return formatOfType(schema, source.call.routine.returns.type, asked);
+    const { isSet, returns } = source.call.routine;
+    return isSet ? undefined : formatOfType(schema, returns.type, asked);
   }
-  // A handler takes whole rows of its table.
-  const isWhole = node.outputs.length === 1 && node.outputs[0]?.kind === 'all';
-  const handler = isWhole ? findHandler(schema, node, asked) : undefined;
+  const handler = asked.name.startsWith(VENDOR) ? undefined : findHandler(schema, node, asked);
   if (!handler) return undefined;
   const { aggregate, isBinary } = handler;
   return {
     kind: 'custom',
-    contentType: contentTypeOf(handler.mediaType, asked),
+    contentType: contentTypeOf(handler.mediaType),
     areNullsStripped: false,
     aggregate,
     isBinary,
@@ -37,12 +36,13 @@ function formatOfType(schema: Schema, type: Type, asked: MediaType): Format | nu
   if (type.kind !== 'domain' || !type.short.includes('/')) return undefined;
   if (type.short !== ANY && asked.name !== ANY && asked.name !== type.short.toLowerCase()) return null;
   const isBinary = baseType(type.oid, schema.types).short === 'bytea';
-  return { kind: 'custom', contentType: contentTypeOf(type.short, asked), areNullsStripped: false, isBinary };
+  return { kind: 'custom', contentType: contentTypeOf(type.short), areNullsStripped: false, isBinary };
 }
 
-/** One of the table itself comes before one for all. */
-function findHandler({ mediaHandlers }: Schema, { source }: NodePlan, asked: MediaType): MediaHandler | undefined {
-  const oid = relationOf(source)?.oid;
+/** One of the table itself comes before one for all; it takes whole rows of the table only. */
+function findHandler({ mediaHandlers }: Schema, node: NodePlan, asked: MediaType): MediaHandler | undefined {
+  const isWhole = node.outputs.length === 1 && node.outputs[0]?.kind === 'all';
+  const oid = isWhole ? relationOf(node.source)?.oid : null;
   const fits = mediaHandlers.filter(
     ({ mediaType, relationOid }) =>
       (mediaType === ANY || mediaType.toLowerCase() === asked.name) &&
@@ -51,7 +51,10 @@ function findHandler({ mediaHandlers }: Schema, { source }: NodePlan, asked: Med
   return fits.find(({ relationOid }) => relationOid !== undefined) ?? fits[0];
 }
 
-function contentTypeOf(provided: string, asked: MediaType): string {
-  if (provided !== ANY) return provided;
-  return asked.name === ANY ? UNKNOWN : asked.name;
+const WITH_CHARSET = new Set(['application/geo+json', 'application/json', 'text/csv', 'text/plain', 'text/xml']);
+
+/** Of any type, SQL says which one it made. */
+function contentTypeOf(provided: string): string {
+  if (provided === ANY) return UNKNOWN;
+  return WITH_CHARSET.has(provided.toLowerCase()) ? `${provided}; charset=utf-8` : provided;
 }

@@ -9,12 +9,14 @@ import type { Schema } from '../schema/types.ts';
 import { findTarget, relationOf, resolveField, resolveType, unknownColumn } from './fields.ts';
 import { findRelationship, type Relationship } from './relationships.ts';
 import { liftOutputs } from './spread.ts';
-import type { EmbedPlan, NodePlan, OrderPlan, Output, Predicate, Source } from './types.ts';
+import type { EmbedPlan, FieldPlan, NodePlan, OrderPlan, Output, Predicate, Source } from './types.ts';
 
 /** What planning needs to know throughout. */
 export interface PlanContext {
   readonly schema: Schema;
   readonly schemaName: string;
+  /** Schemas in which names of types and computed fields are looked up, in order. */
+  readonly searchPath: readonly string[];
   readonly areAggregatesEnabled: boolean;
   readonly maxRows: number | undefined;
   /** Numbers the nodes of one request. */
@@ -40,7 +42,7 @@ export function planResource(
   source: Source,
   uses: { filters: boolean; page: boolean },
 ): NodePlan {
-  const items = intent.select ?? EVERYTHING;
+  const items = intent.select?.length ? intent.select : EVERYTHING;
   const parts = distribute(intent, items);
   const own = parts.get(undefined);
   if (own && !uses.filters) own.conditions = [];
@@ -170,12 +172,12 @@ function sourceOf(relationship: Relationship): Source {
 }
 
 function planColumn(context: PlanContext, source: Source, item: SelectColumn): Output {
-  const { schema, schemaName } = context;
+  const { schema, searchPath } = context;
   const { alias, aggregate } = item;
-  const cast = item.cast === undefined ? undefined : resolveType(schema, schemaName, item.cast);
+  const cast = item.cast === undefined ? undefined : resolveType(schema, searchPath, item.cast);
   const aggregateCast =
-    item.aggregateCast === undefined ? undefined : resolveType(schema, schemaName, item.aggregateCast);
-  const target = item.field && findTarget(schema, schemaName, source, item.field.name);
+    item.aggregateCast === undefined ? undefined : resolveType(schema, searchPath, item.aggregateCast);
+  const target = item.field && findTarget(schema, searchPath, source, item.field.name);
   // `select=count` without parentheses is the old way to count.
   const isCount = item.field === undefined || (!target && item.field.name === 'count' && !aggregate);
   if ((aggregate || isCount) && !context.areAggregatesEnabled) {
@@ -209,11 +211,12 @@ function planCondition(
   }
   const { field: name, operation } = condition;
   const embed = name.path.length === 0 ? embeds.find((candidate) => candidate.name === name.name) : undefined;
-  if (embed) {
-    if (operation.kind !== 'is' || !/null$/.test(operation.value)) throw badEmbedOperator(embed.name);
+  if (embed && operation.kind === 'is' && /null$/.test(operation.value)) {
     return { kind: 'exists', embed, isNegated: operation.isNegated !== (operation.value === 'null') };
   }
-  const field = resolveField(context.schema, context.schemaName, source, name);
+  // A column may be called like the resource that it leads to.
+  if (embed && !findTarget(context.schema, context.searchPath, source, name.name)) throw badEmbedOperator(embed.name);
+  const field = resolveField(context.schema, context.searchPath, source, name);
   const { isNegated } = operation;
   if (operation.kind === 'is') return { kind: 'is', field, isNegated, value: operation.value };
   if (operation.kind === 'in') return { kind: 'in', field, isNegated, value: operation.value };
@@ -229,9 +232,9 @@ function badEmbedOperator(name: string): RecordsError {
 
 function planTerm(context: PlanContext, source: Source, term: OrderTerm, embeds: readonly EmbedPlan[]): OrderPlan {
   const { direction, nulls } = term;
-  const { schema, schemaName } = context;
+  const { schema, searchPath } = context;
   if (term.embed === undefined) {
-    return { by: { kind: 'field', field: resolveField(schema, schemaName, source, term.field) }, direction, nulls };
+    return { by: { kind: 'field', field: resolveField(schema, searchPath, source, term.field) }, direction, nulls };
   }
   const embed =
     embeds.find(({ name }) => name === term.embed) ??
@@ -243,7 +246,21 @@ function planTerm(context: PlanContext, source: Source, term: OrderTerm, embeds:
       details: `'${origin}' and '${term.embed}' do not form a many-to-one or one-to-one relationship`,
     });
   }
-  const column = `order ${embed.exports.length}`;
-  embed.exports.push({ column, field: resolveField(schema, schemaName, embed.node.source, term.field) });
+  const field = resolveField(schema, searchPath, embed.node.source, term.field);
+  const shown = embed.isSpread ? shownColumn(embed, field) : undefined;
+  const column = shown ?? `order ${embed.exports.length}`;
+  if (shown === undefined) embed.exports.push({ column, field });
   return { by: { kind: 'lifted', embed, column }, direction, nulls };
+}
+
+/** The column by which a spread resource shows a field as it is: what is grouped by it can be ordered by it only. */
+function shownColumn({ node }: EmbedPlan, { target, path }: FieldPlan): string | undefined {
+  const same = node.outputs.find(
+    (output) =>
+      output.kind === 'field' &&
+      output.cast === undefined &&
+      output.field?.target.name === target.name &&
+      output.field.path.length + path.length === 0,
+  );
+  return same && same.kind !== 'all' ? same.name : undefined;
 }

@@ -64,7 +64,7 @@ function computedRelationships(schema: Schema, schemaName: string, origin: Relat
 function relationshipsOf(schema: Schema, schemaName: string, origin: Relation): Relationship[] {
   const own = (schema.foreignKeysFrom.get(origin) ?? []).map(towardsReferenced);
   const others = schema.foreignKeysTo.get(origin) ?? [];
-  return [...own, ...others.map(towardsReferencing), ...manyToMany(schema, others)].filter(
+  return [...own, ...others.map(towardsReferencing), ...manyToMany(schema, schemaName, others)].filter(
     ({ target }) => target.schema === schemaName,
   );
 }
@@ -80,11 +80,11 @@ function towardsReferencing({ name, from, columns, isUnique, isDeclared }: Forei
   return { kind, isToOne: isUnique, target: from, constraint: name, columns: turned, isReferencing: false, isDeclared };
 }
 
-/** A junction is a table with a foreign key to either side, both of them part of its primary key. */
-function manyToMany(schema: Schema, near: readonly ForeignKey[]): Relationship[] {
+/** A junction is a table or view with a foreign key to either side, both of them part of its primary key. */
+function manyToMany(schema: Schema, schemaName: string, near: readonly ForeignKey[]): Relationship[] {
   return near.flatMap((first) => {
     const junction = first.from;
-    if (!isJunctionKey(first)) return [];
+    if (junction.schema !== schemaName || !isJunctionKey(first)) return [];
     return (schema.foreignKeysFrom.get(junction) ?? []).flatMap((second): Relationship[] => {
       if (second.name === first.name || !isJunctionKey(second)) return [];
       const columns = first.columns.map(([own, foreign]): Pair => [foreign, own]);
@@ -105,7 +105,7 @@ function manyToMany(schema: Schema, near: readonly ForeignKey[]): Relationship[]
 }
 
 function isJunctionKey({ from, columns }: ForeignKey): boolean {
-  return /table$/.test(from.kind) && columns.every(([own]) => from.primaryKey.includes(own));
+  return columns.every(([own]) => from.primaryKey.includes(own));
 }
 
 function isMeant(relationship: Relationship, origin: Relation, { name, hint }: EmbedName): boolean {

@@ -121,8 +121,13 @@ export type CallArguments =
   | { readonly kind: 'none' }
   /** The whole body is the one argument. */
   | { readonly kind: 'body'; readonly argument: Argument; readonly value: Slot }
-  /** Keys of a JSON object. */
-  | { readonly kind: 'json'; readonly arguments: readonly Argument[]; readonly value: Slot }
+  /** Keys of a JSON object, or of the first one in a list. */
+  | {
+      readonly kind: 'json';
+      readonly arguments: readonly Argument[];
+      readonly value: Slot;
+      readonly isList: boolean;
+    }
   /** Texts from the query string or a form; several for a variadic argument. */
   | {
       readonly kind: 'texts';

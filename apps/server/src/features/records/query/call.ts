@@ -31,7 +31,7 @@ function renderArguments({ arguments: args }: CallPlan): { prelude?: Sql; list: 
     case 'json': {
       const columns = args.arguments.map((argument) => sql`${sql.id(argument.name)} ${typeOf(argument)}`);
       return {
-        prelude: sql`json_to_record(${args.value}::json) as "arguments" (${sql.join(columns)})`,
+        prelude: sql`json_to_record(${args.value}::json${sql.raw(args.isList ? ' -> 0' : '')}) as "arguments" (${sql.join(columns)})`,
         list: sql.join(args.arguments.map((argument) => named(argument, sql`"arguments".${sql.id(argument.name)}`))),
       };
     }

@@ -104,10 +104,16 @@ function fromText(context: RenderContext, { target, path }: FieldPlan): Sql | un
 
 function renderValue(context: RenderContext, field: FieldPlan, value: Slot): Sql {
   const convert = fromText(context, field);
-  return convert ? sql`${convert}(${value}::text)` : sql`${value}`;
+  return convert ? sql`${convert}(${value}::text)` : sql`${value}${typeOfComposite(field, '')}`;
 }
 
 function renderList(context: RenderContext, field: FieldPlan, value: Slot): Sql {
   const convert = fromText(context, field);
-  return convert ? sql`select ${convert}(unnest(${value}::text[]))` : sql`${value}`;
+  return convert ? sql`select ${convert}(unnest(${value}::text[]))` : sql`${value}${typeOfComposite(field, '[]')}`;
+}
+
+/** PostgreSQL takes the text of any type but a composite for what the column is. */
+function typeOfComposite({ target, path }: FieldPlan, suffix: '' | '[]'): Sql {
+  const isComposite = target.base?.kind === 'composite' && path.length === 0;
+  return sql.raw(isComposite ? `::${target.base?.name}${suffix}` : '');
 }

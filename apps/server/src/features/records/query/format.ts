@@ -35,7 +35,8 @@ function renderJson({ isSingle }: RequestPlan, { kind, areNullsStripped }: Forma
 /** The body that SQL of the project makes, by an aggregate over the rows or as the value of a function. */
 function renderCustom({ node }: RequestPlan, { aggregate }: Format): Sql {
   if (aggregate === undefined) return sql`(array_agg(r.${sql.id(SCALAR)}))[1]`;
-  const relation = relationOf(node.source);
+  const isWhole = node.outputs.length === 1 && node.outputs[0]?.kind === 'all';
+  const relation = isWhole ? relationOf(node.source) : undefined;
   const row = relation ? sql`(r.*)::${qualifiedName(relation)}` : sql`r.*`;
   return sql`${sql.raw(aggregate)}(${row})`;
 }

@@ -17,9 +17,17 @@ export function renderOutputs(context: RenderContext, node: NodePlan): { list: S
       return sql`${renderExpression(context, node, output, grouped)} as ${sql.id(output.name)}`;
     }),
     groups: grouped
-      ? outputs.filter((output) => !isAggregate(output)).map((output) => renderExpression(context, node, output, true))
+      ? outputs.filter((output) => !isAggregate(output)).map((output) => renderGroup(context, node, output))
       : [],
   };
+}
+
+/** JSON has no equality, so what is shown as JSON is grouped by the value below. */
+function renderGroup(context: RenderContext, node: NodePlan, output: Output): Sql {
+  const field = output.kind === 'field' ? output.field : undefined;
+  return field && representationOf(context, field)
+    ? renderField(context, placeOf(node), field)
+    : renderExpression(context, node, output, true);
 }
 
 /** The names of the columns that a node shows, in order. */
@@ -53,10 +61,15 @@ function renderAll(context: RenderContext, node: NodePlan): Sql {
 /** A field in the form that the database's owner chose for its domain. */
 function renderShown(context: RenderContext, node: NodePlan, field: FieldPlan): Sql {
   const rendered = renderField(context, placeOf(node), field);
-  const typeOid = field.target.kind === 'column' && field.path.length === 0 ? field.target.column?.typeOid : undefined;
-  const isShownAsJson = context.usesRepresentations && typeOid !== undefined;
-  const toJson = isShownAsJson ? context.schema.representations.get(typeOid)?.toJson : undefined;
+  const toJson = representationOf(context, field);
   return toJson ? sql`${sql.raw(toJson)}(${rendered})` : rendered;
+}
+
+/** The function that makes JSON of the field's domain, where there is one and the answer is JSON. */
+function representationOf(context: RenderContext, { target, path }: FieldPlan): string | undefined {
+  const typeOid = target.kind === 'column' && path.length === 0 ? target.column?.typeOid : undefined;
+  if (!context.usesRepresentations || typeOid === undefined) return undefined;
+  return context.schema.representations.get(typeOid)?.toJson;
 }
 
 function renderExpression(context: RenderContext, node: NodePlan, output: Output, grouped: boolean): Sql {
@@ -74,9 +87,9 @@ function renderExpression(context: RenderContext, node: NodePlan, output: Output
     case 'field': {
       const { field, cast, aggregate, aggregateCast } = output;
       if (!field) return aggregate ? withCast(sql`count(*)`, aggregateCast) : sql`1`;
-      if (!aggregate && cast === undefined) return renderShown(context, node, field);
+      if (!aggregate) return withCast(renderShown(context, node, field), cast);
       const value = withCast(renderField(context, placeOf(node), field), cast);
-      return aggregate ? withCast(sql`${sql.raw(aggregate)}(${value})`, aggregateCast) : value;
+      return withCast(sql`${sql.raw(aggregate)}(${value})`, aggregateCast);
     }
   }
 }

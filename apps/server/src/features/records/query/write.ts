@@ -86,7 +86,7 @@ function renderBody(context: RenderContext, { body, action }: WritePlan): Sql {
     return sql`${sql.id(column.name)} ${sql.raw(isRepresented ? 'json' : column.type)}`;
   });
   const record = sql`as r (${sql.join(types)})`;
-  const first = action === 'update' ? sql` limit 1` : NOTHING;
+  const first = action === 'insert' ? NOTHING : sql` limit 1`;
   if (body.columns.some(({ fallback }) => fallback !== undefined)) {
     const elements =
       body.kind === 'array' ? sql`json_array_elements(${body.value}::json)` : sql`(select ${body.value}::json)`;

@@ -44,8 +44,9 @@ export interface TypeRow {
   base: number;
 }
 
+/** With the type modifier -1 `character` and `bit` are of any length; without one they would be of length 1. */
 export const types = sql`
-  select t.oid, format_type(t.oid, null) as name, t.typname::text as short, n.nspname::text as schema,
+  select t.oid, format_type(t.oid, -1) as name, t.typname::text as short, n.nspname::text as schema,
     t.typtype::text as kind, t.typcategory::text as category, t.typbasetype as base, t.typrelid as relation
   from pg_type t join pg_namespace n on n.oid = t.typnamespace
   where n.nspname not in ('information_schema', 'pg_toast')`;
@@ -91,6 +92,7 @@ export const columns = (schemas: number[]) => sql`
       when a.attidentity <> '' then
         format('nextval(%L::regclass)', pg_get_serial_sequence(format('%I.%I', n.nspname, c.relname), a.attname))
       when a.atthasdef then pg_get_expr(d.adbin, d.adrelid)
+      else pg_get_expr(t.typdefaultbin, 0)
     end as default,
     a.attgenerated <> '' or a.attidentity = 'a' as generated,
     case when a.atttypid in (1042, 1043) and a.atttypmod > 4 then a.atttypmod - 4 end as max_length,
@@ -99,6 +101,7 @@ export const columns = (schemas: number[]) => sql`
   join pg_namespace n on n.oid = c.relnamespace
   join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
   left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+  left join pg_type t on t.oid = a.atttypid and t.typtype = 'd'
   left join pg_description x on x.objoid = c.oid and x.objsubid = a.attnum and x.classoid = 'pg_class'::regclass
   where c.relkind in ('r', 'v', 'm', 'f', 'p', 'c') and not c.relispartition
     and (n.oid = any (${schemas}) or (c.relkind = 'c' and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'))

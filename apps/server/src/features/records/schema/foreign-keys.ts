@@ -90,7 +90,7 @@ function pairings(key: ConstraintRow, from: Endpoint, to: Endpoint): Pair[][] {
   return found;
 }
 
-/** Of a view: the columns that show the whole primary key of the first table that has it in there. */
+/** Of a view: the columns that show the primary keys of its tables, of each one whose whole key is shown. */
 export function primaryKeyOf(
   oid: number,
   columns: readonly Column[],
@@ -99,14 +99,13 @@ export function primaryKeyOf(
 ): string[] {
   const shown = origins.get(oid);
   if (!shown) return namesOf(columns, keys.get(oid)?.columns ?? []);
-  for (const { relation } of shown.values()) {
-    const key = keys.get(relation);
-    const names = key?.columns.map(
-      (number) => columns.find((column) => showsColumn(shown, column, relation, number))?.name,
-    );
-    if (names?.every((name) => name !== undefined)) return names;
-  }
-  return [];
+  const tables = new Set([...shown.values()].map(({ relation }) => relation));
+  return [...tables].flatMap((table) => {
+    const names = keys
+      .get(table)
+      ?.columns.map((number) => columns.find((column) => showsColumn(shown, column, table, number))?.name);
+    return names?.every((name) => name !== undefined) ? names : [];
+  });
 }
 
 function showsColumn(shown: ReadonlyMap<number, Origin>, column: Column, relation: number, number: number): boolean {
