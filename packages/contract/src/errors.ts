@@ -54,7 +54,7 @@ export const ERRORS = {
   DATABASE_VALIDATION_ERROR: {
     status: 400,
     nextActions:
-      'Correct what the message names and send it again; nothing was changed. GET /api/metadata?format=markdown shows what exists.',
+      'Correct what the message names and send it again; nothing was changed. {"dryRun": true} tries it, and GET /api/metadata?format=markdown shows what exists.',
   },
   DATABASE_CONSTRAINT_VIOLATION: {
     status: 400,

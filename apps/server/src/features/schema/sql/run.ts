@@ -97,9 +97,6 @@ const ADVICE: Readonly<Record<string, string>> = {
   '25P02': 'An earlier statement failed.',
 };
 
-const USUAL_ADVICE =
-  'Correct the statement at the position given; {"dryRun": true} tries it without changing anything.';
-
 const MAX_QUOTED = 500;
 
 /** Tells where in the whole text a statement failed, and what to do. */
@@ -117,8 +114,7 @@ export function withPosition(
   return new AppError(known.code, `${known.message} (line ${position.line}, column ${position.column})`, {
     status: known.status,
     cause: error,
-    nextActions:
-      extensionAdvice(error.message) ?? error.hint ?? ADVICE[error.code] ?? known.nextActions ?? USUAL_ADVICE,
+    nextActions: extensionAdvice(error.message) ?? error.hint ?? ADVICE[error.code] ?? known.nextActions,
     details: {
       ...details,
       ...position,
