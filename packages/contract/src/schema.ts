@@ -271,11 +271,14 @@ export const CatalogQuerySchema = z.object({
 });
 export type CatalogQuery = z.infer<typeof CatalogQuerySchema>;
 
+const RelationKindSchema = z.enum(['table', 'partitioned table', 'foreign table', 'view', 'materialized view']);
+export type RelationKind = z.infer<typeof RelationKindSchema>;
+
 /** A table or view in all its details. */
 export const RelationSchema = z.object({
   schema: z.string(),
   name: z.string(),
-  kind: z.enum(['table', 'partitioned table', 'foreign table', 'view', 'materialized view']),
+  kind: RelationKindSchema,
   comment: z.string().nullable(),
   /** Exact while they are few, then the planner's estimate. */
   rows: z.number(),
@@ -353,9 +356,13 @@ const CellSchema = z.object({
   access: z.enum(['all', 'own', 'some', 'none']),
   /** Which rows, as SQL. */
   condition: z.string().optional(),
+  /** What an updated row has to satisfy, where that is something else. */
+  check: z.string().optional(),
+  /** Only these columns, by their own grants. */
+  columns: z.array(z.string()).optional(),
   /** The policies that decide. */
   policies: z.array(z.string()).optional(),
-  /** Why there is none. */
+  /** Why there is none, or what else decides. */
   reason: z.string().optional(),
 });
 export type AccessCell = z.infer<typeof CellSchema>;
@@ -365,6 +372,7 @@ const AccessSchema = z.object({ select: CellSchema, insert: CellSchema, update: 
 /** Who can do what with a table. */
 export const AccessMatrixSchema = z.object({
   table: z.string(),
+  kind: RelationKindSchema,
   rlsEnabled: z.boolean(),
   anon: AccessSchema,
   /** Any signed-in user, with rows of others. */

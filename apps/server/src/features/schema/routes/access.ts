@@ -3,7 +3,8 @@ import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import type { Db } from '#platform/db/db.ts';
 import { clientLeft } from '#platform/http/leaving.ts';
-import { checkAs, readAccess } from '../access.ts';
+import { checkAs } from '../access/check-as.ts';
+import { readAccess } from '../access/matrix.ts';
 import { withDeadline } from '../sql/deadline.ts';
 import { rowsAsJson } from '../sql/rows.ts';
 
