@@ -10,6 +10,7 @@ const SCHEMA = `
   create view titles as select title from notes;
   create function add_note() returns void language sql volatile as $$ insert into public.notes (title) values ('added') $$;
   create function add_note_as_owner() returns void language sql volatile security definer as $$ insert into public.notes (title) values ('added') $$;
+  create procedure add_notes() language sql as $$ insert into public.notes (title) values ('added') $$;
   create schema shop; create table shop.orders (id int); insert into shop.orders values (1);
   create extension dblink;`;
 
@@ -83,6 +84,22 @@ const WRITES: [sql: string, status?: number][] = [
   ['select * from system.secrets'],
   ['select * from auth.users'],
   ['vacuum notes', 400],
+  ['prepare p as delete from notes; execute p'],
+  ['prepare p as select add_note_as_owner(); execute p'],
+  [`do $$ begin execute 'reset role'; delete from public.notes; end $$`],
+  [`do $$ begin execute 'set local role project_admin'; delete from public.notes; end $$`],
+  [`do $$ begin execute 'set transaction read write'; end $$`, 400],
+  ['do $$ begin commit; delete from public.notes; end $$', 400],
+  ['call add_notes()'],
+  [`select lo_create(0)`],
+  [`select lo_from_bytea(0, 'x')`],
+  [`select lo_import('/etc/passwd')`],
+  ['reset role; delete from notes'],
+  ['reset session authorization'],
+  ['comment on table notes is $$x$$'],
+  ['reindex table notes'],
+  ['merge into notes using notes n on false when not matched then insert (title) values ($$x$$)'],
+  [`select query_to_xml('delete from public.notes returning 1', true, true, '')`, 400],
 ];
 
 test.each(WRITES)('%s is refused, by PostgreSQL itself', async (query, status = 403) => {
@@ -91,6 +108,12 @@ test.each(WRITES)('%s is refused, by PostgreSQL itself', async (query, status = 
   expect([query, reply.status, reply.text]).toEqual([query, status, reply.text]);
   expect(await app.sql('select title from notes')).toEqual([{ title: 'kept' }]);
   expect(await app.sql(`select last_value::int as last from notes_id_seq`)).toEqual([{ last: 1 }]);
+});
+
+test('locks of a session end with the request', async () => {
+  const app = await startFilled();
+  expect(await read(app, 'select pg_advisory_lock(77)')).toMatchObject({ status: 200 });
+  await expect.poll(() => app.sql(`select from pg_locks where locktype = 'advisory' and objid = 77`)).toEqual([]);
 });
 
 test('even where the transaction is not read only, the role cannot write', async () => {
