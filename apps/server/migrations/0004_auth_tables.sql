@@ -76,11 +76,17 @@ create index on auth.sessions (user_id);
 create index on auth.sessions (expires_at);
 revoke select on auth.sessions from project_admin;
 
--- Failed password attempts per account, shared by all replicas and kept across restarts.
+-- Failed attempts by account, by network, and by account in a network where it is signed in. Shared by all replicas
+-- and kept across restarts. They are forgotten little by little, so their number is none that can be counted.
 create table auth.login_failures (
-  account text primary key,
-  failures integer not null,
-  window_ends_at timestamptz not null
+  account text,
+  network text,
+  failures double precision not null,
+  counted_at timestamptz not null,
+  -- When the next attempt may be made.
+  free_at timestamptz not null,
+  forgotten_at timestamptz not null,
+  unique nulls not distinct (account, network)
 );
-create index on auth.login_failures (window_ends_at);
+create index on auth.login_failures (forgotten_at);
 revoke select on auth.login_failures from project_admin;

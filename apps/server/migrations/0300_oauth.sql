@@ -54,17 +54,12 @@ create table auth.oauth_states (
 create index on auth.oauth_states (expires_at);
 revoke select on auth.oauth_states from project_admin;
 
--- A code that has been presented. It stays until its session is open: where it is gone by then, so is the right
--- to the session.
-alter table auth.exchange_codes add column redeemed boolean not null default false;
-
 -- When the owner of an address takes over an account that somebody else may have registered with it, nothing
 -- that the other one can come in with stays. Accounts are written with the rights of project_admin, which
 -- reaches none of these tables; this way all of it is one transaction.
 create function auth.expel_from_account(account uuid) returns void language plpgsql security definer
 set search_path = pg_catalog, pg_temp as $$
 begin
-  -- In this order: a code that is being exchanged is waited for, and the session that it opened goes as well.
   delete from auth.exchange_codes where user_id = account;
   delete from auth.sessions where user_id = account;
   delete from auth.factor_challenges where user_id = account;

@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import { resolve } from 'node:path';
 import { OAUTH_PROVIDERS, type OAuthProvider } from '@insforge/contract/oauth.ts';
 import { z } from 'zod';
@@ -61,6 +62,28 @@ const ownHosts = z.string().transform((text, context) => {
   return hosts;
 });
 
+const PROXY_RANGES = new Set(['loopback', 'linklocal', 'uniquelocal']);
+const PROXY_MESSAGE =
+  'must be none, a list of addresses, of networks such as 10.0.0.0/8, and of loopback, linklocal and uniquelocal, or the number of proxies (1 to 9)';
+
+/** A prefix of 0 would be everybody. */
+function isProxy(text: string): boolean {
+  const [address = '', prefix] = text.split(/\/(.*)/s);
+  const family = isIP(address);
+  if (prefix === undefined) return family !== 0 || PROXY_RANGES.has(text);
+  return family !== 0 && /^[1-9]\d{0,2}$/.test(prefix) && Number(prefix) <= (family === 4 ? 32 : 128);
+}
+
+/** Whose word counts on where a request comes from. */
+const trustedProxies = z.string().transform((text, context): Config['trustedProxies'] => {
+  if (text === 'none') return [];
+  if (/^[1-9]$/.test(text)) return Number(text);
+  const proxies = text.split(/[\s,]+/).filter((part) => part !== '');
+  if (proxies.length > 0 && proxies.every(isProxy)) return proxies;
+  context.addIssue(PROXY_MESSAGE);
+  return z.NEVER;
+});
+
 const VariablesSchema = z.object({
   OAUTH_OWN_HOSTS: ownHosts.optional(),
   PORT: z.coerce.number('must be a number').int().min(0).max(65_535).default(7130),
@@ -96,7 +119,8 @@ const VariablesSchema = z.object({
     .default(''),
   S3_USE_PRESIGNED_URLS: flag.default(true),
   ALLOW_PRIVATE_NETWORK: flag.default(false),
-  MAIL_LIMIT_PER_IP: z.coerce.number('must be a number').int().min(0).default(5),
+  TRUST_PROXY: trustedProxies.default(['loopback']),
+  MAIL_LIMIT_PER_IP: z.coerce.number('must be a number').int().min(0).default(100),
   // Named as PostgREST names them.
   PGRST_DB_AGGREGATES_ENABLED: flag.default(true),
   PGRST_DB_PLAN_ENABLED: flag.default(false),
@@ -182,6 +206,8 @@ export interface Config {
   readonly adminUsername: string;
   /** Servers that an admin names may be on this machine or its network. Otherwise only public ones are called. */
   readonly allowPrivateNetwork: boolean;
+  /** Whose X-Forwarded-For, -Proto and -Host count: addresses and networks, or how many proxies there are on the way. */
+  readonly trustedProxies: readonly string[] | number;
   /** How many mails with codes or links one network address may ask for in 15 minutes; 0 for any number. */
   readonly mailLimitPerIp: number;
   readonly storage: StorageConfig;
@@ -220,6 +246,7 @@ export function loadConfig(environment: Readonly<Record<string, string | undefin
     postgresBinDir: env.POSTGRES_BIN_DIR && resolve(env.POSTGRES_BIN_DIR),
     adminUsername: env.ROOT_ADMIN_USERNAME,
     allowPrivateNetwork: env.ALLOW_PRIVATE_NETWORK,
+    trustedProxies: env.TRUST_PROXY,
     mailLimitPerIp: env.MAIL_LIMIT_PER_IP,
     storage: Object.freeze(storageConfig(env)),
     records: Object.freeze({

@@ -25,23 +25,31 @@ export async function sendReauthentication(auth: EmailAuth, userId: string): Pro
   );
 }
 
-/** Makes sure that it is the user, and not somebody at their unlocked screen. @throws AppError */
+/**
+ * Makes sure that it is the user, and not somebody at their unlocked screen.
+ * @returns the user, and the password that they have at that moment
+ * @throws AppError
+ */
 async function reauthenticate(
   { db, codes, throttle }: EmailAuth,
   userId: string,
   { currentPassword, otp }: { currentPassword?: string | undefined; otp?: string | undefined },
-): Promise<User> {
+): Promise<{ user: User; password: string | null }> {
   const user = await readUser(db.system, userId);
   const email = user.email.toLowerCase();
+  const readPassword = async () => {
+    const row = await db.system.one<{ password: string | null }>(sql`
+      select password from auth.users where id = ${userId}`);
+    return row?.password ?? null;
+  };
   if (currentPassword !== undefined) {
-    const isRight = await throttle.attempt(`user:${email}`, async () => {
-      const row = await db.system.one<{ password: string | null }>(sql`
-        select password from auth.users where id = ${userId}`);
-      return (await isPasswordOf(row?.password, currentPassword)) || undefined;
+    const checked = await throttle.attempt(`user:${email}`, async () => {
+      const password = await readPassword();
+      return (await isPasswordOf(password, currentPassword)) ? { password } : undefined;
     });
     // Not 401: clients would take it for an expired token and try again with a fresh one.
-    if (!isRight) throw new AppError('FORBIDDEN', 'The current password is wrong', { nextActions: WITHOUT_PASSWORD });
-    return user;
+    if (!checked) throw new AppError('FORBIDDEN', 'The current password is wrong', { nextActions: WITHOUT_PASSWORD });
+    return { user, ...checked };
   }
   if (otp === undefined) {
     throw new AppError('INVALID_INPUT', 'currentPassword: or otp is required', { nextActions: WITHOUT_PASSWORD });
@@ -50,7 +58,7 @@ async function reauthenticate(
     return (await codes.redeemCode(db.system, email, 'REAUTHENTICATE', otp)) || undefined;
   });
   if (!isRight) throw wrongCode();
-  return user;
+  return { user, password: await readPassword() };
 }
 
 const WITHOUT_PASSWORD =
@@ -64,18 +72,22 @@ export async function changePassword(
 ): Promise<void> {
   const { db } = auth;
   checkPasswordRules(await readConfig(db.system), newPassword);
-  const { email } = await reauthenticate(auth, userId, proof);
+  const { user, password } = await reauthenticate(auth, userId, proof);
   const hashed = await hashPassword(newPassword);
   await db.as(USER_WRITER).tx(async (tx) => {
     await tx.query(sql`select set_config('insforge.kept_session', ${sessionId}, true)`);
-    await tx.query(sql`update auth.users set password = ${hashed}, updated_at = now() where id = ${userId}`);
+    // The owner of the address may have taken the account over meanwhile.
+    const changed = await tx.one(sql`
+      update auth.users set password = ${hashed}, updated_at = now()
+      where id = ${userId} and password is not distinct from ${password} returning 1`);
+    if (!changed) throw new AppError('FORBIDDEN', 'The password was changed by somebody else at the same moment');
   });
-  await db.system.tx((tx) => tellPasswordChanged(auth, tx, email));
+  await db.system.tx((tx) => tellPasswordChanged(auth, tx, user.email));
 }
 
 /** Sends a code to the new address. Whether somebody else has it is not told. @throws AppError */
 export async function changeEmail(auth: EmailAuth, userId: string, { newEmail, ...proof }: ChangeEmail): Promise<void> {
-  const user = await reauthenticate(auth, userId, proof);
+  const { user } = await reauthenticate(auth, userId, proof);
   if (user.email.toLowerCase() === newEmail) {
     throw new AppError('INVALID_INPUT', 'newEmail: is the address of this account already');
   }

@@ -3,14 +3,25 @@ import type { UserTx } from '#platform/db/db.ts';
 import { sql } from '#platform/db/sql.ts';
 import { findByEmail, insertUser, readUser } from './users.ts';
 
-/** Marks the address as verified: its owner has typed the code of a mail, or opened its link. */
+/**
+ * Marks the address as verified: its owner has typed the code of a mail, or opened its link. The mail confirms the
+ * sign-up, and so the password, but nothing that somebody added before it was proved whose address that is: sessions,
+ * second factors and linked providers go.
+ */
 export async function verifyAddress(tx: UserTx, email: string): Promise<User | undefined> {
   const found = await findByEmail(tx, email);
   if (!found) return undefined;
-  await tx.query(sql`
+  const { id } = found.user;
+  const verified = await tx.one(sql`
     update auth.users set email_verified = true, updated_at = now()
-    where id = ${found.user.id} and email_verified is not true`);
-  return readUser(tx, found.user.id);
+    where id = ${id} and email_verified is not true returning 1`);
+  if (verified) await expel(tx, id);
+  return readUser(tx, id);
+}
+
+/** Ends what others may come in with: sessions, codes, second factors. The one who has proved the address enters anew. */
+export async function expel(tx: UserTx, id: string): Promise<void> {
+  await tx.query(sql`select auth.expel_from_account(${id})`);
 }
 
 /**
@@ -44,7 +55,7 @@ async function takeOver(tx: UserTx, id: string): Promise<void> {
   await tx.query(sql`
     update auth.users set password = null, email_verified = true, updated_at = now() where id = ${id}`);
   await tx.query(sql`delete from auth.user_providers where user_id = ${id}`);
-  await tx.query(sql`select auth.expel_from_account(${id})`);
+  await expel(tx, id);
 }
 
 /** A user without a password would otherwise seem to have no way to sign in. */

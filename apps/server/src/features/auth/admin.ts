@@ -1,5 +1,6 @@
 import { createHmac } from 'node:crypto';
 import type { AdminSignIn } from '@insforge/contract/auth.ts';
+import { sql } from '#platform/db/sql.ts';
 import { AppError } from '#platform/errors.ts';
 import { isEqual } from './equal.ts';
 import { type Device, endedSession, openSession, type PresentedSession, rotateSession } from './sessions.ts';
@@ -34,10 +35,12 @@ export async function signInAdmin(
   given: AdminSignIn,
   device: Device,
 ): Promise<AdminSession> {
-  const isAdmin = await auth.throttle.attempt(`admin:${given.username}`, async () => {
+  const check = async () => {
     const [isName, isPassword] = [isEqual(given.username, username), isEqual(given.password, password)];
     return (isName && isPassword) || undefined;
-  });
+  };
+  const sessions = sql`s.kind = 'admin' and s.subject = ${`local:${given.username}`}`;
+  const isAdmin = await auth.throttle.attempt(`admin:${given.username}`, check, { address: device.address, sessions });
   if (!isAdmin) {
     throw new AppError('AUTH_UNAUTHORIZED', 'Wrong username or password', {
       nextActions: 'Both are in credentials.env in the data folder of the server.',

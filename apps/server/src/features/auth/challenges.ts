@@ -8,11 +8,14 @@ const SWEPT_AT_A_TIME = 50;
 
 const hash = (token: string) => createHash('sha256').update(token).digest('hex');
 
+/** What has to be answered with a code of the second factor. */
+export interface Challenge {
+  challenge: string;
+  expiresAt: string;
+}
+
 /** Remembers that somebody has shown the first factor of a user, and gives them a token that says so. */
-export async function openChallenge(
-  tx: Pick<SystemTx, 'one'>,
-  userId: string,
-): Promise<{ challenge: string; expiresAt: string }> {
+export async function openChallenge(tx: Pick<SystemTx, 'one'>, userId: string): Promise<Challenge> {
   const challenge = randomBytes(32).toString('base64url');
   const row = await tx.one<{ expiresAt: Date }>(sql`
     with expired as (

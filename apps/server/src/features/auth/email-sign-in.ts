@@ -2,13 +2,14 @@ import type { OtpSignIn, User } from '@insforge/contract/auth.ts';
 import type { SendMagicLink } from '@insforge/contract/auth-email.ts';
 import { AppError } from '#platform/errors.ts';
 import { accountOf } from './address-proof.ts';
+import { holdsForGood, type Proof } from './admission.ts';
 import { type EmailAuth, mailCode } from './code-mails.ts';
 import { readConfig } from './config.ts';
 import { wrongCode } from './email-codes.ts';
-import { issueExchangeCode, redeemExchangeCode, spendExchangeCode, spentCode } from './exchange-codes.ts';
-import { type Device, endSession } from './sessions.ts';
+import { issueExchangeCode, readExchangeCode, spendExchangeCode, spentCode } from './exchange-codes.ts';
+import type { Device } from './sessions.ts';
 import { startUserSession, type UserSession } from './sign-in.ts';
-import { findByEmail, readUser, USER_WRITER } from './users.ts';
+import { findByEmail, originOf, readUser, USER_WRITER } from './users.ts';
 import { attemptsOn, readRedirect } from './verification.ts';
 
 /** Sends a code to sign in with, also to addresses that have no account yet. */
@@ -26,14 +27,14 @@ export async function signInWithOtp(
   device: Device,
 ): Promise<UserSession> {
   const { disableSignup } = await readConfig(auth.db.system);
-  const proved = await auth.throttle.attempt(attemptsOn(email), () =>
+  const redeem = () =>
     auth.db.as(USER_WRITER).tx(async (tx) => {
       const isRight = await auth.codes.redeemCode(tx, email, 'SIGN_IN', otp);
       return isRight ? { user: await accountOf(tx, email, { mayCreate: !disableSignup, name }) } : undefined;
-    }),
-  );
+    });
+  const proved = await auth.throttle.attempt(attemptsOn(email), redeem, originOf(email, device.address));
   if (!proved) throw wrongCode();
-  return startUserSession(auth, requireAccount(proved.user), device);
+  return startUserSession(auth, { user: requireAccount(proved.user), aal: 'aal1', hold: holdsForGood }, device);
 }
 
 /** The code is spent all the same: it has done its work. */
@@ -80,22 +81,18 @@ export async function openMagicLink(
   return { redirectTo, code: await issueExchangeCode(db.system, { emailOtpId: link.id }, link.codeChallenge) };
 }
 
-/** Opens the session that an exchange code stands for. @throws AppError AUTH_UNAUTHORIZED, AUTH_SIGNUP_DISABLED */
-export async function exchangeCode(
-  auth: EmailAuth,
-  { code, code_verifier: codeVerifier }: { code: string; code_verifier: string },
-  device: Device,
-): Promise<UserSession> {
-  const subject = await redeemExchangeCode(auth.db.system, { code, codeVerifier });
+/** Proves with an exchange code who somebody is. @throws AppError AUTH_UNAUTHORIZED, AUTH_SIGNUP_DISABLED */
+export async function checkExchangeCode(
+  auth: Pick<EmailAuth, 'db' | 'codes'>,
+  { code, codeVerifier }: { code: string; codeVerifier: string },
+): Promise<Proof> {
+  const subject = await readExchangeCode(auth.db.system, { code, codeVerifier });
   const user =
     'userId' in subject ? await readUser(auth.db.system, subject.userId) : await signInByLink(auth, subject.emailOtpId);
-  const session = await startUserSession(auth, user, device, subject.aal);
-  if (await spendExchangeCode(auth.db.system, code)) return session;
-  await endSession(auth.db.system, 'user', (await auth.tokens.sessionOf(session.accessToken)) ?? '');
-  throw spentCode();
+  return { user, aal: subject.aal, hold: (tx) => spendExchangeCode(tx, code) };
 }
 
-async function signInByLink(auth: EmailAuth, emailOtpId: string): Promise<User> {
+async function signInByLink(auth: Pick<EmailAuth, 'db' | 'codes'>, emailOtpId: string): Promise<User> {
   const { disableSignup } = await readConfig(auth.db.system);
   const proved = await auth.db.as(USER_WRITER).tx(async (tx) => {
     const email = await auth.codes.redeemOpenedLink(tx, emailOtpId);

@@ -39,18 +39,19 @@ export async function issueExchangeCode(
   return code;
 }
 
-/** Takes a code. A wrong verifier spends it too: somebody else has seen it. @throws AppError AUTH_UNAUTHORIZED */
-export async function redeemExchangeCode(
+/**
+ * Reads what a code stands for. Coming in spends it. A wrong verifier spends it too: somebody else has seen it.
+ * @throws AppError AUTH_UNAUTHORIZED
+ */
+export async function readExchangeCode(
   tx: Pick<SystemTx, 'one'>,
   { code, codeVerifier }: { code: string; codeVerifier: string },
 ): Promise<ExchangeSubject & { aal: Aal }> {
   const row = await tx.one<{ codeChallenge: string; userId: string | null; emailOtpId: string | null; aal: Aal }>(sql`
-    update auth.exchange_codes set redeemed = true
-    where code_hash = ${hash(code)} and not redeemed and expires_at > now()
-    returning code_challenge as "codeChallenge", user_id as "userId", email_otp_id as "emailOtpId", aal`);
+    select code_challenge as "codeChallenge", user_id as "userId", email_otp_id as "emailOtpId", aal
+    from auth.exchange_codes where code_hash = ${hash(code)} and expires_at > now()`);
   const challenge = createHash('sha256').update(codeVerifier).digest('base64url');
   if (!row || !isEqual(challenge, row.codeChallenge)) {
-    // Not where it is being exchanged at this moment: whoever repeats it does not end the session of the first.
     if (row) await spendExchangeCode(tx, code);
     throw spentCode();
   }
@@ -58,14 +59,11 @@ export async function redeemExchangeCode(
   return userId === null ? { emailOtpId: emailOtpId ?? '', aal } : { userId, aal };
 }
 
-/**
- * To be called when the session that a code is worth has been opened. False where the account was taken from whoever
- * presented it in the meantime: the session must be ended.
- */
-export async function spendExchangeCode(tx: Pick<SystemTx, 'one'>, code: string): Promise<boolean> {
-  return (
-    (await tx.one(sql`delete from auth.exchange_codes where code_hash = ${hash(code)} returning true`)) !== undefined
-  );
+/** Takes a code. Of several at once, one succeeds; none does once the account was taken over. @throws AppError AUTH_UNAUTHORIZED */
+export async function spendExchangeCode(tx: Pick<SystemTx, 'one'>, code: string): Promise<void> {
+  const spent = await tx.one(sql`
+    delete from auth.exchange_codes where code_hash = ${hash(code)} and expires_at > now() returning 1`);
+  if (!spent) throw spentCode();
 }
 
 /** The answer to every exchange that fails, whatever the reason. */

@@ -83,7 +83,8 @@ export async function verifyFactor(
   return db.system.tx(async (tx) => {
     await tx.query(sql`select from auth.users where id = ${userId} for update`);
     const isFirst = !(await hasFactor(tx, userId));
-    await tx.query(sql`update auth.factors set verified_at = now() where id = ${id}`);
+    const verified = await tx.one(sql`update auth.factors set verified_at = now() where id = ${id} returning 1`);
+    if (!verified) throw unknownFactor(id);
     await tx.query(sql`delete from auth.sessions where user_id = ${userId} and id <> ${sessionId}`);
     await tx.query(sql`update auth.sessions set aal = 'aal2' where id = ${sessionId}`);
     return isFirst ? makeRecoveryCodes(tx, userId) : undefined;

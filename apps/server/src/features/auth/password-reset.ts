@@ -1,11 +1,13 @@
+import { createHash } from 'node:crypto';
 import type { ResetPassword, SendCode } from '@insforge/contract/auth-email.ts';
 import type { SystemTx, UserTx } from '#platform/db/db.ts';
 import { sql } from '#platform/db/sql.ts';
+import { expel } from './address-proof.ts';
 import { type EmailAuth, mailCode } from './code-mails.ts';
 import { readConfig } from './config.ts';
 import { wrongCode } from './email-codes.ts';
 import { checkPasswordRules, hashPassword } from './passwords.ts';
-import { findByEmail, USER_WRITER } from './users.ts';
+import { findByEmail, originOf, USER_WRITER } from './users.ts';
 import { attemptsOn, readRedirect } from './verification.ts';
 
 /** Sends a code or a link, as the settings say, to whoever has the address. */
@@ -19,14 +21,18 @@ export async function sendReset(auth: EmailAuth, { email, redirectTo: wanted }: 
   });
 }
 
-/** Gives a token for a code. @throws AppError INVALID_INPUT, TOO_MANY_REQUESTS */
+/**
+ * Gives a token for a code.
+ * @param address the network address that the attempt comes from
+ * @throws AppError INVALID_INPUT, TOO_MANY_REQUESTS
+ */
 export async function exchangeResetCode(
   auth: EmailAuth,
   { email, code }: { email: string; code: string },
+  address: string | null,
 ): Promise<{ token: string; expiresAt: string }> {
-  const exchanged = await auth.throttle.attempt(attemptsOn(email), () =>
-    auth.codes.exchangeCode(auth.db.system, email, code),
-  );
+  const exchange = () => auth.codes.exchangeCode(auth.db.system, email, code);
+  const exchanged = await auth.throttle.attempt(attemptsOn(email), exchange, originOf(email, address));
   if (!exchanged) throw wrongCode();
   return exchanged;
 }
@@ -34,13 +40,13 @@ export async function exchangeResetCode(
 /**
  * Sets a new password for whoever holds the token of a link or of an exchange. All sessions of the user end,
  * failed sign-ins are forgotten, and the address counts as verified: the token came through it.
- * @param attemptsBy whose wrong tokens are counted together; undefined for nobody's
+ * @param address the network address that the attempt comes from; null where none is to be counted
  * @throws AppError INVALID_INPUT, TOO_MANY_REQUESTS
  */
 export async function resetPassword(
   auth: EmailAuth,
   { newPassword, otp: token }: ResetPassword,
-  attemptsBy: string | undefined,
+  address: string | null,
 ): Promise<void> {
   const { db, codes, throttle } = auth;
   checkPasswordRules(await readConfig(db.system), newPassword);
@@ -49,7 +55,7 @@ export async function resetPassword(
     return link?.isLive || undefined;
   };
   // Looked at first: hashing takes long, and nobody is to make the server do it for nothing.
-  const isLive = attemptsBy === undefined ? await look() : await throttle.attempt(`reset:${attemptsBy}`, look);
+  const isLive = await throttle.attempt(`reset:${createHash('sha256').update(token).digest('hex')}`, look, { address });
   if (!isLive) throw wrongCode('token');
   const hashed = await hashPassword(newPassword);
   const email = await db.as(USER_WRITER).tx(async (tx) => {
@@ -65,11 +71,12 @@ export async function resetPassword(
 async function setPassword(tx: UserTx, address: string, hashed: string): Promise<string | undefined> {
   const found = await findByEmail(tx, address);
   if (!found) return undefined;
+  const { id, email, emailVerified } = found.user;
   // A trigger ends the sessions.
   await tx.query(sql`
-    update auth.users set password = ${hashed}, email_verified = true, updated_at = now()
-    where id = ${found.user.id}`);
-  return found.user.email;
+    update auth.users set password = ${hashed}, email_verified = true, updated_at = now() where id = ${id}`);
+  if (!emailVerified) await expel(tx, id);
+  return email;
 }
 
 /** Whoever did not do it themselves should know. */

@@ -3,14 +3,14 @@ import type { SignIn, User } from '@insforge/contract/auth.ts';
 import type { Claims, Db } from '#platform/db/db.ts';
 import { AppError } from '#platform/errors.ts';
 import type { AccessTokens } from '#platform/tokens/access-tokens.ts';
-import { admit } from './admission.ts';
+import { letIn, type Proof, type Standing } from './admission.ts';
 import { readConfig } from './config.ts';
 import type { CustomClaims } from './custom-claims.ts';
 import { hashPassword, isOutdated, isPasswordOf } from './passwords.ts';
 import type { RefreshTokens } from './refresh-tokens.ts';
-import { type Aal, type Device, openSession, type PresentedSession, rotateSession, type Session } from './sessions.ts';
+import { type Device, openSession, type PresentedSession, rotateSession, type Session } from './sessions.ts';
 import type { Throttle } from './throttle.ts';
-import { findByEmail, readUser, replacePassword, USER_WRITER } from './users.ts';
+import { findByEmail, originOf, readUser, replacePassword, USER_WRITER } from './users.ts';
 
 /** What the functions that deal in sessions stand on. */
 export interface Auth {
@@ -32,40 +32,54 @@ export type UserSession = SessionTokens & { user: User };
 
 /** Checks address and password and opens a session. @throws AppError AUTH_UNAUTHORIZED, FORBIDDEN, TOO_MANY_REQUESTS */
 export async function signIn(auth: Auth, given: SignIn, device: Device): Promise<UserSession> {
-  return startUserSession(auth, await checkPassword(auth, given), device);
+  return startUserSession(auth, await checkPassword(auth, given, device.address), device);
 }
 
-/** The user whose address and password these are. @throws AppError AUTH_UNAUTHORIZED, FORBIDDEN, TOO_MANY_REQUESTS */
+/**
+ * Proves with address and password who somebody is.
+ * @param address the network address that the attempt comes from
+ * @throws AppError AUTH_UNAUTHORIZED, FORBIDDEN, TOO_MANY_REQUESTS
+ */
 export async function checkPassword(
   auth: Pick<Auth, 'db' | 'throttle'>,
   { email, password }: Pick<SignIn, 'email' | 'password'>,
-): Promise<User> {
+  address: string | null,
+): Promise<Proof> {
   const { db } = auth;
   const startedAt = performance.now();
-  const found = await auth.throttle.attempt(`user:${email}`, async () => {
+  const check = async () => {
     const candidate = await findByEmail(db.system, email);
     return (await isPasswordOf(candidate?.password, password)) ? candidate : undefined;
-  });
+  };
+  const found = await auth.throttle.attempt(`user:${email}`, check, originOf(email, address));
   if (!found) {
     await delay(Math.max(0, startedAt + WRONG_PASSWORD_MS - performance.now()));
-    throw new AppError('AUTH_UNAUTHORIZED', 'Wrong email address or password', {
-      nextActions: 'Check both. New users register with POST /api/auth/users.',
-    });
+    throw wrongPassword();
   }
   const { user, password: hashed } = found;
-  if (hashed && isOutdated(hashed)) {
-    const better = await hashPassword(password);
-    await db.as(USER_WRITER).tx((tx) => replacePassword(tx, user.id, hashed, better));
-  }
-  const { requireEmailVerification } = await readConfig(db.system);
-  if (requireEmailVerification && !user.emailVerified) {
+  if (!user.emailVerified && (await readConfig(db.system)).requireEmailVerification) {
     throw new AppError('FORBIDDEN', 'The address must be verified before signing in', {
       nextActions:
         'Open the verification mail. An admin can create verified users, or turn requireEmailVerification off.',
     });
   }
-  return user;
+  if (!hashed || !isOutdated(hashed)) return { user, aal: 'aal1', hold: holdPassword(hashed) };
+  const better = await hashPassword(password);
+  await db.as(USER_WRITER).tx((tx) => replacePassword(tx, user.id, hashed, better));
+  return { user, aal: 'aal1', hold: holdPassword(better) };
 }
+
+/** The password that was checked must still be the one of the account. */
+export function holdPassword(hashed: string | null): Proof['hold'] {
+  return (_tx, standing: Standing) => {
+    if (standing.password !== hashed) throw wrongPassword();
+  };
+}
+
+const wrongPassword = () =>
+  new AppError('AUTH_UNAUTHORIZED', 'Wrong email address or password', {
+    nextActions: 'Check both. New users register with POST /api/auth/users.',
+  });
 
 /**
  * An unknown address costs as much work as a known one, but an imported bcrypt hash costs more than one of
@@ -73,20 +87,12 @@ export async function checkPassword(
  */
 const WRONG_PASSWORD_MS = 250;
 
-/**
- * Opens a session for a user who has proved who they are. Every way in ends here, so that nobody who is banned,
- * and nobody with one factor of two, comes in by any of them.
- * @param aal `aal2` only where the second factor has just been checked
- * @throws AppError AUTH_USER_BANNED, AUTH_SECOND_FACTOR_REQUIRED with the challenge to answer
- */
-export async function startUserSession(
-  auth: Auth,
-  user: User,
-  device: Device,
-  aal: Aal = 'aal1',
-): Promise<UserSession> {
-  await admit(auth.db.system, user.id, aal);
-  const session = await openSession(auth.db.system, { realm: 'user', subject: user.id, aal }, device);
+/** Opens a session for a user who has proved who they are. @throws what `letIn` throws */
+export async function startUserSession(auth: Auth, proof: Proof, device: Device): Promise<UserSession> {
+  const { user, aal } = proof;
+  const session = await letIn(auth.db, proof, (tx) =>
+    openSession(tx, { realm: 'user', subject: user.id, aal }, device),
+  );
   return { user, ...(await issueTokens(auth, session, user)) };
 }
 

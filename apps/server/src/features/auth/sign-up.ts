@@ -1,8 +1,10 @@
-import type { SignUp, User } from '@insforge/contract/auth.ts';
+import type { SignUp } from '@insforge/contract/auth.ts';
 import type { Db } from '#platform/db/db.ts';
 import { AppError } from '#platform/errors.ts';
+import type { Proof } from './admission.ts';
 import { readConfig } from './config.ts';
 import { checkPasswordRules, hashPassword } from './passwords.ts';
+import { holdPassword } from './sign-in.ts';
 import { insertUser, USER_WRITER } from './users.ts';
 
 /**
@@ -13,7 +15,7 @@ export async function signUp(
   db: Db,
   { email, password, name, autoConfirm = false }: SignUp,
   { isAdmin }: { isAdmin: boolean },
-): Promise<{ user: User; mustVerify: boolean }> {
+): Promise<{ proof: Proof; mustVerify: boolean }> {
   const config = await readConfig(db.system);
   if (config.disableSignup && !isAdmin)
     throw new AppError('AUTH_SIGNUP_DISABLED', 'This project does not take new users');
@@ -25,5 +27,6 @@ export async function signUp(
     .as(USER_WRITER)
     .tx((tx) => insertUser(tx, { email, password: hashed, emailVerified, ...(name === undefined ? {} : { name }) }));
   if (!user) throw new AppError('AUTH_EMAIL_EXISTS', `There is a user ${email} already`);
-  return { user, mustVerify: config.requireEmailVerification && !emailVerified };
+  const proof: Proof = { user, aal: 'aal1', hold: holdPassword(hashed) };
+  return { proof, mustVerify: config.requireEmailVerification && !emailVerified };
 }

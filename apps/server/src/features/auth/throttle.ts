@@ -1,72 +1,159 @@
 import type { SystemTx } from '#platform/db/db.ts';
-import { sql } from '#platform/db/sql.ts';
+import { type Sql, sql } from '#platform/db/sql.ts';
 import { AppError } from '#platform/errors.ts';
+import { createTurns } from '#platform/turns.ts';
 
-const MAX_FAILURES = 10;
-const WINDOW_MINUTES = 15;
+interface Patience {
+  /** So many failures cost nothing. The last of them, and each one after it, costs a wait twice as long as the one before. */
+  free: number;
+  firstWaitSeconds: number;
+  /** After so long, one failure is forgotten. */
+  forgetSeconds: number;
+}
+
+/** Ten guesses in the first quarter of an hour, and from then on four an hour. */
+const ACCOUNT: Patience = { free: 5, firstWaitSeconds: 15, forgetSeconds: 2 * 3600 };
+/** Whoever tries one password on many accounts settles at one a minute. Typing errors of a whole office cost nothing. */
+const NETWORK: Patience = { free: 100, firstWaitSeconds: 1, forgetSeconds: 60 };
+const LONGEST_WAIT_SECONDS = 15 * 60;
+/** Of one network, so many attempts are made at a time: no more can go beyond the limit, on each server. */
+const AT_A_TIME = 16;
 const SWEPT_AT_A_TIME = 50;
 
-/** Limits how often somebody may try a password for an account. */
+/** Where an attempt comes from. */
+export interface Origin {
+  /** The network address of the client. */
+  address: string | null;
+  /** The sessions of whoever is meant, as a condition on auth.sessions s. */
+  sessions?: Sql;
+}
+
+/** Limits how often somebody may try a password or a code. Servers on the same database count together. */
 export interface Throttle {
   /**
-   * Makes an attempt on an account. Ten failures within the window close the account to further attempts
-   * until the window ends, whether it exists or not; a success clears them.
+   * Makes an attempt on an account. With each failure, the account and the network that it comes from take longer
+   * until they take another one, whether the account exists or not; a success clears those of the account.
+   *
+   * A network where the account is signed in already is its home. Failures there are counted apart, so that a stranger
+   * can neither lock the owner out by failing elsewhere nor, in the same office, by failing on other accounts.
    * @param attempt gives undefined when the password was wrong
    * @throws AppError TOO_MANY_REQUESTS
    */
-  attempt<Result>(account: string, attempt: () => Promise<Result | undefined>): Promise<Result | undefined>;
+  attempt<Result>(
+    account: string,
+    attempt: () => Promise<Result | undefined>,
+    origin?: Origin,
+  ): Promise<Result | undefined>;
   /** Forgets the failures of an account whose owner has proved in another way who they are. */
   clear(account: string): Promise<void>;
 }
 
 /**
- * An attempt is counted before it is made and the count dropped when it succeeds: however many run at once,
- * on however many replicas, no more than ten wrong passwords are ever checked. So that many right ones at
- * once are no failures, attempts on one account take turns.
+ * Attempts on one account take turns, so that exactly as many wrong passwords are checked as may be, and many right
+ * ones at once are no failures. Each further server may let one more through. A right password writes nothing.
  */
-export function createThrottle(db: Pick<SystemTx, 'one' | 'query'>): Throttle {
-  const last = new Map<string, Promise<unknown>>();
+export function createThrottle(db: Pick<SystemTx, 'query' | 'one'>): Throttle {
+  const inTurn = createTurns(1);
+  const fewAtATime = createTurns(AT_A_TIME);
   const clear = async (account: string) => {
     await db.query(sql`delete from auth.login_failures where account = ${account}`);
   };
+
   return {
     clear,
-    async attempt(account, attempt) {
-      const turn = (last.get(account) ?? Promise.resolve()).then(async () => {
-        await countAttempt(db, account);
-        const result = await attempt();
-        if (result !== undefined) await clear(account);
-        return result;
-      });
-      const settled = turn.catch(() => {});
-      last.set(account, settled);
-      await settled;
-      if (last.get(account) === settled) last.delete(account);
-      return turn;
-    },
+    attempt: (account, attempt, { address, sessions } = NOWHERE) =>
+      inTurn(account, () =>
+        fewAtATime(address ?? account, async () => {
+          const network = address === null ? null : networkOf(address);
+          const { isAtHome, hasFailures } = await checkPatience(db, account, network, sessions);
+          const result = await attempt();
+          if (result === undefined) {
+            await countFailure(db, { account, network: isAtHome ? network : null }, ACCOUNT);
+            if (network !== null) await countFailure(db, { account: null, network }, NETWORK);
+          } else if (hasFailures) await clear(account);
+          return result;
+        }),
+      ),
   };
 }
 
-async function countAttempt(tx: Pick<SystemTx, 'one'>, account: string): Promise<void> {
-  const isOver = sql`f.window_ends_at <= now()`;
-  const counted = await tx.one<{ failures: number; endsAt: Date; seconds: number }>(sql`
-    with expired as (
-      select account from auth.login_failures where window_ends_at <= now() and account <> ${account}
+const NOWHERE: Origin = { address: null };
+
+/** Whoever has an IPv6 address has 2^64 of them. */
+function networkOf(address: string): string {
+  if (!address.includes(':')) return address;
+  const [left = [], right = []] = address.split('::').map((half) => half.split(':').filter(Boolean));
+  const groups = [...left, ...Array<string>(Math.max(0, 8 - left.length - right.length)).fill('0'), ...right];
+  return `${groups.slice(0, 4).join(':')}::/64`;
+}
+
+interface Standstill {
+  isAtHome: boolean;
+  hasFailures: boolean;
+  /** Null where no wait is on. */
+  freeAt: Date | null;
+  seconds: number;
+  isAccount: boolean;
+}
+
+/** @throws AppError TOO_MANY_REQUESTS */
+async function checkPatience(
+  tx: Pick<SystemTx, 'one'>,
+  account: string,
+  network: string | null,
+  sessions: Sql = sql`false`,
+): Promise<{ isAtHome: boolean; hasFailures: boolean }> {
+  const found = await tx.one<Standstill & Record<string, unknown>>(sql`
+    with home as (
+      select exists (select from auth.sessions s where s.ip_address <<= ${network}::inet and ${sessions}) as "isAtHome"
+    )
+    select "isAtHome", longest.free_at as "freeAt", longest.account is not null as "isAccount",
+      ceil(extract(epoch from longest.free_at - now()))::float8 as seconds,
+      exists (select from auth.login_failures where account = ${account}) as "hasFailures"
+    from home left join lateral (
+      select free_at, account from auth.login_failures f
+      where free_at > now() and case
+        when "isAtHome" then account = ${account} and network = ${network}
+        else account = ${account} and network is null or account is null and network = ${network} end
+      order by free_at desc limit 1
+    ) longest on true`);
+  if (!found) throw new Error('the failures were not read');
+  if (found.freeAt) throw outOfPatience(found.freeAt, found);
+  return found;
+}
+
+function outOfPatience(freeAt: Date, { isAccount, seconds }: Standstill): AppError {
+  const until = freeAt.toISOString();
+  const where = isAccount ? 'for this account' : 'from this network';
+  return new AppError('TOO_MANY_REQUESTS', `Too many failed sign-ins ${where}; try again after ${until}`, {
+    nextActions: `Wait until ${until}, then try again. Each further failure doubles the wait.`,
+    details: { retryAfterSeconds: seconds },
+  });
+}
+
+async function countFailure(
+  tx: Pick<SystemTx, 'query'>,
+  { account, network }: { account: string | null; network: string | null },
+  { free, firstWaitSeconds, forgetSeconds }: Patience,
+): Promise<void> {
+  const since = sql`extract(epoch from greatest(now() - f.counted_at, interval '0'))`;
+  const failures = sql`(greatest(0, f.failures - ${since} / ${forgetSeconds}::float8) + 1)`;
+  // What has been forgotten in the meantime is a fraction.
+  const wait = sql`
+    (case when ${failures} <= ${free - 1}::float8 then 0
+     else least(${LONGEST_WAIT_SECONDS}::float8,
+       ${firstWaitSeconds}::float8 * 2 ^ least(round(${failures} - ${free}::float8), 30)) end)`;
+  await tx.query(sql`
+    with forgotten as (
+      select ctid from auth.login_failures where forgotten_at <= now()
       limit ${SWEPT_AT_A_TIME} for update skip locked
     ), swept as (
-      delete from auth.login_failures using expired where login_failures.account = expired.account
+      delete from auth.login_failures f using forgotten
+      where f.ctid = forgotten.ctid and (account, network) is distinct from (${account}::text, ${network}::text)
     )
-    insert into auth.login_failures as f (account, failures, window_ends_at)
-    values (${account}, 1, now() + make_interval(mins => ${WINDOW_MINUTES}))
-    on conflict (account) do update set
-      failures = case when ${isOver} then 1 else least(f.failures, ${MAX_FAILURES}) + 1 end,
-      window_ends_at = case when ${isOver} then excluded.window_ends_at else f.window_ends_at end
-    returning failures, window_ends_at as "endsAt",
-      ceil(extract(epoch from window_ends_at - now()))::float8 as seconds`);
-  if (!counted || counted.failures <= MAX_FAILURES) return;
-  const endsAt = counted.endsAt.toISOString();
-  throw new AppError('TOO_MANY_REQUESTS', `Too many failed sign-ins for this account; try again after ${endsAt}`, {
-    nextActions: `Wait until ${endsAt}, then try again.`,
-    details: { retryAfterSeconds: counted.seconds },
-  });
+    insert into auth.login_failures as f (account, network, failures, counted_at, free_at, forgotten_at)
+    values (${account}, ${network}, 1, now(), now(), now() + make_interval(secs => ${forgetSeconds}::float8))
+    on conflict (account, network) do update set
+      failures = ${failures}, counted_at = now(), free_at = now() + make_interval(secs => ${wait}),
+      forgotten_at = now() + make_interval(secs => ${failures} * ${forgetSeconds}::float8)`);
 }

@@ -2,6 +2,7 @@ import type { User, UserListQuery } from '@insforge/contract/auth.ts';
 import type { Claims, SystemTx, UserTx } from '#platform/db/db.ts';
 import { sql } from '#platform/db/sql.ts';
 import { AppError } from '#platform/errors.ts';
+import type { Origin } from './throttle.ts';
 
 /**
  * Who writes to auth.users: the admin may put triggers on that table, and they run with the rights of the
@@ -82,6 +83,11 @@ export async function findByEmail(
     select ${USER}, u.password from auth.users u
     where lower(u.email) = lower(${email}) order by u.created_at, u.id limit 1`);
   return row && { user: toUser(row), password: row.password };
+}
+
+/** Where an attempt of somebody who says that this is their address of mail comes from. */
+export function originOf(email: string, address: string | null): Origin {
+  return { address, sessions: sql`s.user_id in (select id from auth.users where lower(email) = lower(${email}))` };
 }
 
 /** Creates a user, or returns undefined where the address is taken in whatever spelling. */

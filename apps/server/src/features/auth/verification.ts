@@ -2,13 +2,12 @@ import type { User } from '@insforge/contract/auth.ts';
 import type { SendCode, VerifyEmail } from '@insforge/contract/auth-email.ts';
 import type { SystemTx } from '#platform/db/db.ts';
 import { verifyAddress } from './address-proof.ts';
+import { holdsForGood, type Proof } from './admission.ts';
 import { type EmailAuth, mailCode } from './code-mails.ts';
 import { readConfig } from './config.ts';
 import { wrongCode } from './email-codes.ts';
 import { checkRedirect } from './redirects.ts';
-import type { Device } from './sessions.ts';
-import { startUserSession, type UserSession } from './sign-in.ts';
-import { findByEmail, USER_WRITER } from './users.ts';
+import { findByEmail, originOf, USER_WRITER } from './users.ts';
 
 /** Where the app wants people to be sent back to, once it has been checked. */
 export async function readRedirect(auth: EmailAuth, redirectTo: string | undefined): Promise<URL | undefined> {
@@ -39,17 +38,24 @@ export async function sendFirstVerification(
   await mailCode(auth, tx, { purpose: 'VERIFY_EMAIL', kind, email, redirectTo, isLimited: false });
 }
 
-/** Checks the code of a mail and opens a session. @throws AppError INVALID_INPUT, TOO_MANY_REQUESTS */
-export async function verifyByCode(auth: EmailAuth, given: VerifyEmail, device: Device): Promise<UserSession> {
-  const { email, otp } = given;
-  const user = await auth.throttle.attempt(attemptsOn(email), () =>
-    auth.db.as(USER_WRITER).tx(async (tx) => {
-      const isRight = await auth.codes.redeemCode(tx, email, 'VERIFY_EMAIL', otp);
+/**
+ * Verifies an address with the code of a mail, which proves who somebody is.
+ * @param address the network address that the attempt comes from
+ * @throws AppError INVALID_INPUT, TOO_MANY_REQUESTS
+ */
+export async function verifyByCode(
+  { db, codes, throttle }: Pick<EmailAuth, 'db' | 'codes' | 'throttle'>,
+  { email, otp }: VerifyEmail,
+  address: string | null,
+): Promise<Proof> {
+  const redeem = () =>
+    db.as(USER_WRITER).tx(async (tx) => {
+      const isRight = await codes.redeemCode(tx, email, 'VERIFY_EMAIL', otp);
       return isRight ? verifyAddress(tx, email) : undefined;
-    }),
-  );
+    });
+  const user = await throttle.attempt(attemptsOn(email), redeem, originOf(email, address));
   if (!user) throw wrongCode();
-  return startUserSession(auth, user, device);
+  return { user, aal: 'aal1', hold: holdsForGood };
 }
 
 /** Wrong codes are counted by address, whatever they were for: a new mail does not give new attempts. */

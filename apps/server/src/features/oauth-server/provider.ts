@@ -37,7 +37,7 @@ export async function openProvider(parts: ProviderParts): Promise<Provider> {
   const { Provider } = await import('oidc-provider');
   const { apiBaseUrl } = parts;
   const provider = new Provider(apiBaseUrl, await configure(parts));
-  // A proxy in front of us says whether the browser came by TLS, which decides whether cookies are Secure.
+  // What it reads there is what `sayWhoAsks` wrote: whether the browser came by TLS decides whether cookies are Secure.
   provider.proxy = true;
   provider.on('server_error', (_ctx, err) => parts.log.error({ err }, 'request.failed'));
   signAccessTokens(provider, parts);

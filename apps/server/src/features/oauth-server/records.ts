@@ -26,7 +26,10 @@ export async function storeRecord(
   record: { model: string; id: string; payload: AdapterPayload; seconds: number | undefined },
 ): Promise<void> {
   const { model, id, payload, seconds = null } = record;
-  const { accountId = null, clientId = null, grantId = null, uid = null } = payload;
+  const { clientId = null, grantId = null, uid = null } = payload;
+  // A sign-in under way has it only in its result.
+  const { login } = (payload.result ?? {}) as { login?: { accountId?: string } };
+  const accountId = payload.accountId ?? login?.accountId ?? null;
   await tx.query(sql`
     with expired as (
       select model, id_hash from auth.oauth_records where expires_at <= now()

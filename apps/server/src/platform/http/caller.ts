@@ -105,7 +105,12 @@ export function bearerOf(request: FastifyRequest): string | undefined {
 
 /** The address of the client for an `inet` column; a proxy may have named one that is none. */
 export function addressOf(request: FastifyRequest): string | null {
-  const address = request.ip.replace(/%.*$/, '');
+  // A socket for both kinds of addresses writes IPv4 in the form of IPv6, and some proxies add the port.
+  const address = request.ip
+    .replace(/%.*$/, '')
+    .replace(/^::ffff:(?=\d+\.)/i, '')
+    .replace(/^([\d.]+):\d+$/, '$1')
+    .replace(/^\[(.*)\](?::\d+)?$/, '$1');
   return isIP(address) ? address : null;
 }
 

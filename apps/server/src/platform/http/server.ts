@@ -27,8 +27,14 @@ const CORS: FastifyCorsOptions = {
   maxAge: 86_400,
 };
 
-/** The HTTP server without any feature: CORS, cookies, validation, and one form for every error. */
-export async function createHttpServer(log: Logger): Promise<FastifyInstance> {
+/**
+ * The HTTP server without any feature: CORS, cookies, validation, and one form for every error.
+ * @param trustedProxies who may say whom they speak for: addresses and networks, or the number of proxies
+ */
+export async function createHttpServer(
+  log: Logger,
+  trustedProxies: readonly string[] | number = ['loopback'],
+): Promise<FastifyInstance> {
   const loggerInstance: FastifyBaseLogger = log;
   const app = fastify({
     loggerInstance,
@@ -36,8 +42,7 @@ export async function createHttpServer(log: Logger): Promise<FastifyInstance> {
     genReqId: () => randomUUID(),
     bodyLimit: MAX_JSON_BYTES,
     keepAliveTimeout: KEEP_ALIVE_MS,
-    // A proxy on this machine may say whom it speaks for; nobody else may.
-    trustProxy: 'loopback',
+    trustProxy: typeof trustedProxies === 'number' ? (_address, hop) => hop < trustedProxies : [...trustedProxies],
     routerOptions: { maxParamLength: 2048, ignoreTrailingSlash: true },
     return503OnClosing: true,
     forceCloseConnections: 'idle',

@@ -5,6 +5,7 @@ import { z } from 'zod';
 import type { FrontDoor, Proved } from '#features/auth/index.ts';
 import type { Db } from '#platform/db/db.ts';
 import { AppError, toAppError } from '#platform/errors.ts';
+import { addressOf } from '#platform/http/caller.ts';
 import { FlowSchema, pageUrl } from '../flow.ts';
 import { acceptForms, type FormGuard } from '../forms.ts';
 import { formTargetOf, renderPage } from '../layout.ts';
@@ -52,9 +53,11 @@ export const pageRoutes: FastifyPluginAsyncZod<PageOptions> = async (app, option
 
   page(app, options, 'sign-in', {
     show: (view) => signInOutcome(view),
-    async submit(view, form) {
+    async submit(view, form, address) {
       const proof = () =>
-        form.step === 'code' ? door.answer({ challenge: form.challenge, code: form.code }) : door.signIn(form);
+        form.step === 'code'
+          ? door.answer({ challenge: form.challenge, code: form.code })
+          : door.signIn({ ...form, address });
       return enter(options, view, form, proof, (problem) =>
         form.step === 'code' ? secondFactorOutcome(view, form.challenge, problem) : signInOutcome(view, form, problem),
       );
@@ -74,14 +77,14 @@ export const pageRoutes: FastifyPluginAsyncZod<PageOptions> = async (app, option
 
   page(app, options, 'verify', {
     show: (view) => verifyOutcome(view),
-    async submit(view, form) {
+    async submit(view, form, address) {
       const { email, code } = form;
       if (form.step !== 'again') {
         return enter(
           options,
           view,
           form,
-          () => door.verify({ email, otp: code }),
+          () => door.verify({ email, otp: code, address }),
           (problem) => verifyOutcome(view, form, problem),
         );
       }
@@ -95,7 +98,7 @@ export const pageRoutes: FastifyPluginAsyncZod<PageOptions> = async (app, option
 
   page(app, options, 'reset', {
     show: (view) => resetOutcome(view),
-    async submit(view, form, request) {
+    async submit(view, form, address) {
       const { email, code, token, password: newPassword, step } = form;
       if (step === 'ask') {
         return tryTo(
@@ -106,8 +109,8 @@ export const pageRoutes: FastifyPluginAsyncZod<PageOptions> = async (app, option
       }
       const reset = () =>
         step === 'token'
-          ? door.resetByToken({ token, newPassword }, request.ip)
-          : door.resetByCode({ email, code, newPassword });
+          ? door.resetByToken({ token, newPassword, address })
+          : door.resetByCode({ email, code, newPassword, address });
       return tryTo(
         reset,
         () => pageUrl('reset', view.flow, { notice: 'reset' }),
@@ -120,20 +123,20 @@ export const pageRoutes: FastifyPluginAsyncZod<PageOptions> = async (app, option
 interface PageDefinition {
   show: (view: View) => Outcome;
   /** An address to go to, or what is shown instead. */
-  submit: (view: View, form: Form, request: FastifyRequest) => Promise<string | Outcome>;
+  submit: (view: View, form: Form, address: string | null) => Promise<string | Outcome>;
 }
 
 function page(app: FastifyInstance, options: PageOptions, name: string, { show, submit }: PageDefinition): void {
   const { formGuard } = options;
-  app.get(`/auth/${name}`, { config: perMinute(100) }, async (request, reply) => {
+  app.get(`/auth/${name}`, { config: perMinute(1000) }, async (request, reply) => {
     const view = await look(options, request, reply);
     return display(reply, view, show(view));
   });
-  app.post(`/auth/${name}`, { config: perMinute(100) }, async (request, reply) => {
+  app.post(`/auth/${name}`, { config: perMinute(1000) }, async (request, reply) => {
     const form = FormSchema.parse(request.body ?? {});
     formGuard.check(request, form.csrf);
     const view = await look(options, request, reply);
-    const next = await submit(view, form, request);
+    const next = await submit(view, form, addressOf(request));
     return typeof next === 'string' ? reply.redirect(next, 303) : display(reply, view, next);
   });
 }

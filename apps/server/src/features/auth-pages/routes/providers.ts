@@ -9,7 +9,7 @@ export const providerRoutes: FastifyPluginAsyncZod<{ door: FrontDoor }> = async 
   const schema = { params: z.object({ provider: z.string().max(100) }), querystring: FlowSchema };
   app.get(
     '/auth/with/:provider',
-    { config: { rateLimit: { max: 100, timeWindow: '1 minute' } }, schema },
+    { config: { rateLimit: { max: 1000, timeWindow: '1 minute' } }, schema },
     async (request, reply) => {
       const { provider } = request.params;
       const { redirect_to: redirectTo = '', code_challenge: challenge = '', email } = request.query;

@@ -1,12 +1,12 @@
 import { type IdTokenSignIn, OAUTH_PROVIDERS, type OAuthProvider } from '@insforge/contract/oauth.ts';
-import type { Db } from '#platform/db/db.ts';
+import type { Db, SystemTx } from '#platform/db/db.ts';
 import { AppError } from '#platform/errors.ts';
 import type { Logger } from '#platform/log.ts';
 import type { Cipher } from '#platform/secrets/cipher.ts';
 import { readConfig as readAuthConfig } from '../config.ts';
 import { issueExchangeCode } from '../exchange-codes.ts';
 import { checkRedirect, withParameters } from '../redirects.ts';
-import { type Device, endSession } from '../sessions.ts';
+import type { Device } from '../sessions.ts';
 import { type Auth, startUserSession, type UserSession } from '../sign-in.ts';
 import { findOrCreateAccount, holdIdentity } from './accounts.ts';
 import { type OAuthClient, type Provider, reasonOf } from './client.ts';
@@ -109,14 +109,8 @@ export async function signInWithIdToken(
   const config = await findConfig(db.system, cipher, given.provider);
   const identity = await idTokens.verify(provider, given, config?.nativeClientIds ?? []);
   const user = await findOrCreateAccount(db, given.provider, identity);
-  const session = await startUserSession(auth, user, device);
-  try {
-    await db.system.tx((tx) => holdIdentity(tx, given.provider, identity, user.id));
-  } catch (error) {
-    await endSession(db.system, 'user', (await auth.tokens.sessionOf(session.accessToken)) ?? '');
-    throw error;
-  }
-  return session;
+  const hold = (tx: SystemTx) => holdIdentity(tx, given.provider, identity, user.id);
+  return startUserSession(auth, { user, aal: 'aal1', hold }, device);
 }
 
 async function checkAllowed({ db, apiBaseUrl }: OAuthParts, redirectUri: string): Promise<string> {

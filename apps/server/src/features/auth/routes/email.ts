@@ -12,13 +12,14 @@ import {
 } from '@insforge/contract/auth-email.ts';
 import type { onRequestAsyncHookHandler } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import { addressOf } from '#platform/http/caller.ts';
 import type { AccessKeys } from '#platform/tokens/access-keys.ts';
 import type { EmailAuth } from '../code-mails.ts';
 import { sendMagicLink, sendOtp } from '../email-sign-in.ts';
 import { exchangeResetCode, resetPassword, sendReset } from '../password-reset.ts';
+import { startUserSession } from '../sign-in.ts';
 import { sendVerification, verifyByCode } from '../verification.ts';
 import { deviceOf } from './device.ts';
-import { LIMITS } from './limits.ts';
 import { hasApiKey } from './mail-limit.ts';
 import { deliver } from './sessions.ts';
 
@@ -74,30 +75,30 @@ export const mailCodeRoutes: FastifyPluginAsyncZod<{ auth: EmailAuth; keys: Acce
   app,
   { auth, keys },
 ) => {
-  const config = { rateLimit: LIMITS.signIn };
-
   app.post(
     '/api/auth/email/verify',
     {
-      config,
       schema: { querystring: ClientTypeQuerySchema, body: VerifyEmailSchema, response: { 200: SessionReplySchema } },
     },
-    async (request, reply) =>
-      deliver(reply, request.query.client_type, await verifyByCode(auth, request.body, deviceOf(request))),
+    async (request, reply) => {
+      const device = deviceOf(request);
+      const proof = await verifyByCode(auth, request.body, device.address);
+      return deliver(reply, request.query.client_type, await startUserSession(auth, proof, device));
+    },
   );
 
   app.post(
     '/api/auth/email/exchange-reset-password-token',
-    { config, schema: { body: ExchangeResetCodeSchema, response: { 200: ResetTokenSchema } } },
-    ({ body }) => exchangeResetCode(auth, body),
+    { schema: { body: ExchangeResetCodeSchema, response: { 200: ResetTokenSchema } } },
+    (request) => exchangeResetCode(auth, request.body, addressOf(request)),
   );
 
   app.post(
     '/api/auth/email/reset-password',
-    { config, schema: { body: ResetPasswordSchema, response: { 200: MessageSchema } } },
+    { schema: { body: ResetPasswordSchema, response: { 200: MessageSchema } } },
     async (request) => {
-      const attemptsBy = (await hasApiKey(keys, request)) ? undefined : request.ip;
-      await resetPassword(auth, request.body, attemptsBy);
+      const address = (await hasApiKey(keys, request)) ? null : addressOf(request);
+      await resetPassword(auth, request.body, address);
       return { message: 'Password reset successfully' };
     },
   );

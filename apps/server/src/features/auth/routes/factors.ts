@@ -28,13 +28,12 @@ import {
   verifyFactor,
 } from '../factors.ts';
 import { countRecoveryCodes, makeRecoveryCodes } from '../recovery-codes.ts';
-import { answerChallenge } from '../second-factor.ts';
+import { checkAnswer } from '../second-factor.ts';
 import type { Aal } from '../sessions.ts';
-import { type Auth, userClaims } from '../sign-in.ts';
+import { type Auth, startUserSession, userClaims } from '../sign-in.ts';
 import { totpUri } from '../totp.ts';
 import { readUser } from '../users.ts';
 import { deviceOf } from './device.ts';
-import { LIMITS } from './limits.ts';
 import { ownSessionOf } from './own-session.ts';
 import { deliver } from './sessions.ts';
 
@@ -50,15 +49,12 @@ export const secondFactorRoutes: FastifyPluginAsyncZod<FactorOptions> = async (a
   app.post(
     '/api/auth/sessions/second-factor',
     {
-      config: { rateLimit: LIMITS.signIn },
       schema: { querystring: ClientTypeQuerySchema, body: SecondFactorSchema, response: { 200: SessionReplySchema } },
     },
-    async (request, reply) =>
-      deliver(
-        reply,
-        request.query.client_type,
-        await answerChallenge({ ...auth, cipher }, request.body, deviceOf(request)),
-      ),
+    async (request, reply) => {
+      const proof = await checkAnswer({ ...auth, cipher }, request.body);
+      return deliver(reply, request.query.client_type, await startUserSession(auth, proof, deviceOf(request)));
+    },
   );
 };
 

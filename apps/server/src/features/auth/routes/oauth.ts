@@ -11,8 +11,9 @@ import type { FastifyRequest } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import type { EmailAuth } from '../code-mails.ts';
-import { exchangeCode } from '../email-sign-in.ts';
+import { checkExchangeCode } from '../email-sign-in.ts';
 import { finishSignIn, type OAuthParts, signInWithIdToken, startSignIn } from '../oauth/flow.ts';
+import { startUserSession } from '../sign-in.ts';
 import { deviceOf } from './device.ts';
 import { LIMITS } from './limits.ts';
 import { deliver } from './sessions.ts';
@@ -70,8 +71,11 @@ export const oauthRoutes: FastifyPluginAsyncZod<{ auth: EmailAuth; oauth: OAuthP
       config: { rateLimit: LIMITS.signIn },
       schema: { querystring: ClientTypeQuerySchema, body: ExchangeSchema, response: { 200: SessionReplySchema } },
     },
-    async (request, reply) =>
-      deliver(reply, request.query.client_type, await exchangeCode(auth, request.body, deviceOf(request))),
+    async (request, reply) => {
+      const { code, code_verifier: codeVerifier } = request.body;
+      const proof = await checkExchangeCode(auth, { code, codeVerifier });
+      return deliver(reply, request.query.client_type, await startUserSession(auth, proof, deviceOf(request)));
+    },
   );
 
   app.post(

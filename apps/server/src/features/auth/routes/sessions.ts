@@ -35,7 +35,6 @@ export const sessionRoutes: FastifyPluginAsyncZod<EmailAuth> = async (app, auth)
   app.post(
     '/api/auth/sessions',
     {
-      config: { rateLimit: LIMITS.signIn },
       schema: { querystring: ClientTypeQuerySchema, body: SignInSchema, response: { 200: SessionReplySchema } },
     },
     async (request, reply) => {
@@ -92,10 +91,11 @@ export const signUpRoutes: FastifyPluginAsyncZod<EmailAuth> = async (app, auth) 
       const isAdmin = request.caller.claims.role === 'project_admin';
       // Before anybody is created: what cannot be answered must not have happened.
       const redirectTo = await readRedirect(auth, request.body.redirectTo);
-      const { user, mustVerify } = await signUp(auth.db, request.body, { isAdmin });
+      const { proof, mustVerify } = await signUp(auth.db, request.body, { isAdmin });
+      const { user } = proof;
       if (mustVerify) await auth.db.system.tx((tx) => sendFirstVerification(auth, tx, user, redirectTo));
       if (isAdmin || mustVerify) return { user, accessToken: null, requireEmailVerification: mustVerify };
-      return deliver(reply, request.query.client_type, await startUserSession(auth, user, deviceOf(request)));
+      return deliver(reply, request.query.client_type, await startUserSession(auth, proof, deviceOf(request)));
     },
   );
 };

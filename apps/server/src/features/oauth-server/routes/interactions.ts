@@ -14,6 +14,8 @@ import {
 } from '#features/auth-pages/index.ts';
 import type { Db } from '#platform/db/db.ts';
 import { AppError, toAppError } from '#platform/errors.ts';
+import { addressOf } from '#platform/http/caller.ts';
+import { sayWhoAsks } from '../forwarded.ts';
 import { consentPage, errorPage, loginPage, secondFactorPage } from '../pages.ts';
 import { interactionPath, PATHS } from '../paths.ts';
 
@@ -45,12 +47,13 @@ const ArrivalSchema = z.object({
   error: z.string().max(300).optional(),
 });
 
-const LIMIT = { rateLimit: { max: 100, timeWindow: '1 minute' } };
+const LIMIT = { rateLimit: { max: 1000, timeWindow: '1 minute' } };
 
 /** The pages on which people sign in and decide, between a program's request and its answer. */
 export const interactionRoutes: FastifyPluginAsyncZod<InteractionOptions> = async (app, options) => {
   const { db, provider, formGuard } = options;
   acceptForms(app);
+  app.addHook('onRequest', sayWhoAsks);
   app.setErrorHandler(async (error, request, reply) => {
     const { status, code, message, cause } = toAppError(error);
     if (status >= 500) request.log.error({ err: cause ?? error, req: request }, 'request.failed');
@@ -69,9 +72,7 @@ export const interactionRoutes: FastifyPluginAsyncZod<InteractionOptions> = asyn
       if (code === undefined) return sendPage(reply, await pageOf(options, details, csrf, error));
       const codeVerifier = verifierOf(options, details);
       const answer = await signIn(options, details, { csrf }, () => options.door.arrive({ code, codeVerifier }));
-      return 'page' in answer
-        ? sendPage(reply, answer.page, answer.status)
-        : reply.redirect(await opened.interactionResult(request.raw, reply.raw, answer.result), 303);
+      return conclude(options, details, { request, reply }, answer);
     },
   );
 
@@ -81,13 +82,31 @@ export const interactionRoutes: FastifyPluginAsyncZod<InteractionOptions> = asyn
     const details = await readDetails(opened, request, reply);
     if (request.body.step === 'switch') return reply.redirect(anewAs(details), 303);
     const answer = await answerOf(options, opened, details, request);
-    if ('page' in answer) return sendPage(reply, answer.page, answer.status);
-    const next = await opened.interactionResult(request.raw, reply.raw, answer.result, {
-      mergeWithLastSubmission: answer.merge,
-    });
-    return reply.redirect(next, 303);
+    return conclude(options, details, { request, reply }, answer);
   });
 };
+
+/** Shows the page again, or stores the decision and goes on. */
+async function conclude(
+  { provider, door }: InteractionOptions,
+  { uid }: Details,
+  { request, reply }: { request: FastifyRequest; reply: FastifyReply },
+  answer: Answer,
+): Promise<FastifyReply> {
+  if ('page' in answer) return sendPage(reply, answer.page, answer.status);
+  const opened = await provider();
+  const next = await opened.interactionResult(request.raw, reply.raw, answer.result, {
+    mergeWithLastSubmission: answer.merge,
+  });
+  try {
+    // What changes the account from here on takes the stored sign-in away; what did so before is noticed now.
+    if (answer.proved) await door.confirm(answer.proved);
+  } catch (error) {
+    await (await opened.Interaction.find(uid))?.destroy();
+    throw error;
+  }
+  return reply.redirect(next, 303);
+}
 
 /** What is being decided. The cookie of the request says so, and the address must agree. @throws AppError NOT_FOUND */
 async function readDetails(provider: Provider, request: FastifyRequest, reply: FastifyReply): Promise<Details> {
@@ -104,7 +123,7 @@ function anewAs({ params }: Details): string {
   return `${PATHS.authorization}?${new URLSearchParams({ ...Object.fromEntries(same), prompt: 'login' })}`;
 }
 
-type Answer = { page: Page; status: number } | { result: InteractionResults; merge: boolean };
+type Answer = { page: Page; status: number } | { result: InteractionResults; merge: boolean; proved?: Proved };
 
 async function answerOf(
   options: InteractionOptions,
@@ -122,7 +141,7 @@ async function answerOf(
   const { door } = options;
   return step === 'code'
     ? signIn(options, details, { csrf, challenge }, () => door.answer({ challenge, code }))
-    : signIn(options, details, { csrf, email }, () => door.signIn({ email, password }));
+    : signIn(options, details, { csrf, email }, () => door.signIn({ email, password, address: addressOf(request) }));
 }
 
 async function signIn(
@@ -151,7 +170,7 @@ async function signIn(
   }
   const amr = proved.aal === 'aal2' ? ['pwd', 'otp', 'mfa'] : ['pwd'];
   // The browser session ends with the browser.
-  return { result: { login: { accountId: proved.user.id, amr, remember: false } }, merge: false };
+  return { result: { login: { accountId: proved.user.id, amr, remember: false } }, merge: false, proved };
 }
 
 /** Remembers what the user lets the program do; what was granted before stays granted. */

@@ -6,6 +6,7 @@ import { AppError, toAppError } from '#platform/errors.ts';
 import { bearerOf } from '#platform/http/caller.ts';
 import type { AccessTokens } from '#platform/tokens/access-tokens.ts';
 import { describe } from '../discovery.ts';
+import { sayWhoAsks } from '../forwarded.ts';
 import { PATHS } from '../paths.ts';
 import { readDynamicRegistration } from '../settings.ts';
 
@@ -40,6 +41,7 @@ export const protocolRoutes: FastifyPluginAsync<ProtocolOptions> = async (
   { db, apiBaseUrl, tokens, provider },
 ) => {
   acceptText(app);
+  app.addHook('onRequest', sayWhoAsks);
   app.setErrorHandler(renderOAuthError);
 
   const serve = async (request: FastifyRequest, reply: FastifyReply, body?: Record<string, string>) => {
