@@ -26,7 +26,11 @@ export function requireRelation(schema: Schema, schemaName: string, name: string
 
 function requireColumn(relation: Relation, name: string): Column {
   const column = relation.columns.get(name);
-  if (!column) throw new AppError('DATABASE_INVALID_PARAMETER', `Table ${relation.name} has no column ${name}`);
+  if (!column) {
+    throw new AppError('DATABASE_INVALID_PARAMETER', `Table ${relation.name} has no column ${name}`, {
+      nextActions: `It has these: ${[...relation.columns.keys()].join(', ')}`,
+    });
+  }
   return column;
 }
 
