@@ -47,8 +47,8 @@ async function registerFeatures(
 ): Promise<void> {
   const { db, listener } = platform;
   const cache = createSchemaCache({ db, log });
-  // A failed load keeps the old schema and has been logged.
-  listener.on('pgrst', () => void cache.reload().catch(() => {}));
+  app.addHook('onClose', async () => cache.close());
+  listener.on('pgrst', () => cache.follow());
   await cache.reload();
 
   await app.register(health, { db, version: config.version });

@@ -1,5 +1,5 @@
 import { pino } from 'pino';
-import { expect, inject, test } from 'vitest';
+import { expect, inject, onTestFinished, test } from 'vitest';
 import { createSchemaCache } from '#features/records/index.ts';
 import { createDb } from '#platform/db/db.ts';
 import { OPEN, startApi } from './start.ts';
@@ -68,6 +68,29 @@ test('a reload that fails leaves the old schema in place and says so', async () 
     msg: 'schema.load_failed',
     err: { message: expect.any(String) },
   });
+});
+
+test('a reload that nobody waits for is tried until it succeeds', async () => {
+  const connection = { ...inject('postgres'), database: 'template' };
+  const db = createDb({ authenticator: connection, system: connection, onError: () => {} });
+  onTestFinished(() => db.close());
+  let failures = 2;
+  const tx: typeof db.system.tx = async (work, signal) => {
+    if (failures-- > 0) throw new Error('out of luck');
+    return db.system.tx(work, signal);
+  };
+  const lines: string[] = [];
+  const log = pino({}, { write: (line) => lines.push(JSON.parse(line).msg) });
+  const cache = createSchemaCache({ db: { ...db, system: { ...db.system, tx } }, log, retryMs: 1 });
+  cache.follow();
+  await expect.poll(() => lines).toEqual(['schema.load_failed', 'schema.load_failed', 'schema.loaded']);
+  expect(cache.current.exposed.map(({ name }) => name)).toEqual(['public']);
+  failures = 1;
+  cache.follow();
+  cache.close();
+  await expect.poll(() => lines.length).toBe(4);
+  await cache.reload();
+  expect(lines.at(-1), 'nobody tried after the end').toBe('schema.load_failed');
 });
 
 test('a large schema loads while requests are served, and is there as a whole', async () => {

@@ -17,6 +17,10 @@ export interface SchemaCache {
    * @throws when the catalogue could not be read; the old schema stays
    */
   reload(): Promise<void>;
+  /** Reloads without anybody waiting for it, and tries again in growing intervals as long as that fails. */
+  follow(): void;
+  /** Ends trying. */
+  close(): void;
   /** True when PostgreSQL knows the time zone by this name. */
   isTimeZone(name: string): Promise<boolean>;
 }
@@ -24,14 +28,20 @@ export interface SchemaCache {
 interface CacheOptions {
   db: Db;
   log: Logger;
+  /** How long to wait before the first repetition; then twice as long each time. */
+  retryMs?: number;
 }
 
+const MAX_RETRY_MS = 30_000;
+
 /** Creates an empty cache. `reload()` fills it; nothing can be served before. */
-export function createSchemaCache({ db, log }: CacheOptions): SchemaCache {
+export function createSchemaCache({ db, log, retryMs = 500 }: CacheOptions): SchemaCache {
   let current = emptySchema();
   let running: Promise<void> | undefined;
   let next: Promise<void> | undefined;
   let timeZones: Promise<Set<string>> | undefined;
+  let retry: NodeJS.Timeout | undefined;
+  let isClosed = false;
 
   const load = async () => {
     const startedAt = performance.now();
@@ -55,23 +65,42 @@ export function createSchemaCache({ db, log }: CacheOptions): SchemaCache {
     return running;
   };
 
+  const reload = () => {
+    if (!running) return start();
+    // The running load may have read the catalogue before the caller's change: one more is needed, for all.
+    next ??= running
+      .catch(() => {})
+      .then(() => {
+        next = undefined;
+        return start();
+      });
+    return next;
+  };
+
+  const follow = (delay = retryMs) => {
+    clearTimeout(retry);
+    reload().catch(() => {
+      if (isClosed) return;
+      clearTimeout(retry);
+      retry = setTimeout(() => follow(Math.min(delay * 2, MAX_RETRY_MS)), delay);
+    });
+  };
+
   return {
     get current() {
       return current;
     },
-    reload() {
-      if (!running) return start();
-      // The running load may have read the catalogue before the caller's change: one more is needed, for all.
-      next ??= running
-        .catch(() => {})
-        .then(() => {
-          next = undefined;
-          return start();
-        });
-      return next;
+    reload,
+    follow: () => follow(),
+    close() {
+      isClosed = true;
+      clearTimeout(retry);
     },
     async isTimeZone(name) {
-      timeZones ??= loadTimeZones(db);
+      timeZones ??= loadTimeZones(db).catch((error) => {
+        timeZones = undefined;
+        throw error;
+      });
       return (await timeZones).has(name.toLowerCase());
     },
   };
