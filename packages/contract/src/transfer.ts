@@ -41,6 +41,25 @@ export const ImportRowsReplySchema = z.object({
 });
 export type ImportRowsReply = z.infer<typeof ImportRowsReplySchema>;
 
+/** Imports that are running, on whichever server. */
+export const ImportProgressSchema = z.object({
+  imports: z.array(
+    z.object({
+      /** Or the name of a SQL file. */
+      table: z.string(),
+      /** `reading` the file, or `storing` rows that have been read. */
+      phase: z.enum(['reading', 'storing']),
+      /** Read so far. */
+      rows: z.number(),
+      bytes: z.number(),
+      /** Of the file, where the client has said it. */
+      totalBytes: z.number().nullable(),
+      startedAt: z.string(),
+    }),
+  ),
+});
+export type ImportProgress = z.infer<typeof ImportProgressSchema>;
+
 export const BulkUpsertFieldsSchema = z.object({
   table: z.string().min(1, 'Table name is required'),
   schema: z.string().optional(),

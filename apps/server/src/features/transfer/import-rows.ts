@@ -5,6 +5,7 @@ import { compile, quoteLiteral, sql } from '#platform/db/sql.ts';
 import { AppError, isDatabaseError, toAppError } from '#platform/errors.ts';
 import { readCsv } from './csv.ts';
 import { splitJson } from './json-documents.ts';
+import { sessionName } from './progress.ts';
 import { insertStaged, insertStagedSkipping, type RowError, STAGING } from './staging.ts';
 import { findTarget, pickColumns, type Target } from './target.ts';
 
@@ -21,6 +22,8 @@ export interface RowImport extends Pick<ImportRows, 'upsertKey' | 'onError' | 't
   table: string;
   schema?: string | undefined;
   format: RowFormat;
+  /** Of the file, where it is known. */
+  totalBytes?: number | undefined;
 }
 
 /** Long enough for a large file; the client ends it by leaving. */
@@ -38,7 +41,7 @@ export function importRows(
       const work = () => storeRows(tx, request, source);
       return request.dryRun ? rehearse(tx, work) : work();
     },
-    SETTINGS,
+    { ...SETTINGS, application_name: sessionName(request.table, request.totalBytes) },
     signal,
   );
 }

@@ -56,7 +56,7 @@ export const formRoutes: FastifyPluginAsyncZod<{ door: SchemaDoor; tmpdir: strin
     { schema: { response: { 200: ImportScriptReplySchema } } },
     async (request, reply) => {
       const { filename, fields, open } = await receiveForm(request, ImportFieldsSchema, tmpdir);
-      const { result, warnings } = await importScript(door, open(), fields, clientLeft(reply));
+      const { result, warnings } = await importScript(door, open(), { ...fields, filename }, clientLeft(reply));
       if (!fields.dryRun) {
         const details = {
           filename,

@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream';
 import {
   DumpQuerySchema,
   ExportRowsQuerySchema,
+  ImportProgressSchema,
   ImportRowsReplySchema,
   ImportRowsSchema,
   type RowFormat,
@@ -15,6 +16,7 @@ import { AppError } from '#platform/errors.ts';
 import { clientLeft } from '#platform/http/leaving.ts';
 import { streamDump, streamRows } from '../export-streams.ts';
 import { importRows } from '../import-rows.ts';
+import { readProgress } from '../progress.ts';
 
 const TableParamsSchema = z.object({ table: z.string() });
 
@@ -29,7 +31,9 @@ export const streamRoutes: FastifyPluginAsyncZod<{ door: SchemaDoor }> = async (
       const { table } = request.params;
       const { dryRun, ...options } = request.query;
       const format = options.format ?? formatOf(request);
-      const imported = await importRows(db, { ...options, table, format, dryRun }, bodyOf(request), clientLeft(reply));
+      const totalBytes = Number(request.headers['content-length']) || undefined;
+      const work = { ...options, table, format, dryRun, totalBytes };
+      const imported = await importRows(db, work, bodyOf(request), clientLeft(reply));
       const { rows, total, errors, moreErrors } = imported;
       if (!dryRun) {
         const details = { table, format, rowsImported: rows, totalRows: total };
@@ -48,6 +52,10 @@ export const streamRoutes: FastifyPluginAsyncZod<{ door: SchemaDoor }> = async (
         ...(moreErrors > 0 ? { moreErrors } : {}),
       } as const;
     },
+  );
+
+  app.get('/api/database/import', { schema: { response: { 200: ImportProgressSchema } } }, () =>
+    readProgress(db.system),
   );
 
   app.get(
