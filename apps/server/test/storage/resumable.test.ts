@@ -115,10 +115,12 @@ test('what arrived before the connection broke is kept', async () => {
     const reply = await fetch(uploadUrl, { method: 'HEAD', headers: { ...headers, 'tus-resumable': '1.0.0' } });
     return Number(reply.headers.get('upload-offset'));
   };
-  const incoming = join(dataDir, 'storage', 'incoming');
   const arrived = async () => {
-    const files = await readdir(incoming);
-    const sizes = await Promise.all(files.map(async (file) => (await stat(join(incoming, file))).size));
+    const entries = await readdir(join(dataDir, 'storage'), { recursive: true, withFileTypes: true });
+    const files = entries.filter((entry) => entry.isFile());
+    const sizes = await Promise.all(
+      files.map(async ({ parentPath, name }) => (await stat(join(parentPath, name))).size),
+    );
     return sizes.reduce((sum, size) => sum + size, 0);
   };
   // The last piece may still wait in memory for more to be written with it.

@@ -1,38 +1,40 @@
 import { constants } from 'node:fs';
-import { copyFile, type FileHandle, link, mkdir, open, opendir, rename, rm, stat, unlink } from 'node:fs/promises';
+import { copyFile, type FileHandle, link, mkdir, open, opendir, rm, stat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { AppError } from '#platform/errors.ts';
 import { BlobMissing, type Blobs, type ByteRange, type StagedBlob, type StageOptions } from './blobs.ts';
+import { readExactly, streamOf, syncFolder, takeBeginning, writeAll } from './files.ts';
 import { isBlobId, measure, newBlobId } from './receive.ts';
 
 /** Below this, one read is cheaper than a stream. */
 const SMALL_BYTES = 256 * 1024;
-const STREAM_CHUNK_BYTES = 256 * 1024;
 const LIST_PAGE = 500;
-/** Blobs are spread over 16 folders: enough for millions, few enough that uploads share the syncs of a folder. */
+/** Blobs are spread over 16 folders, which is enough for millions. */
 const SHARDS = [...'0123456789abcdef'];
+/** So many go to one folder before the next has its turn, so that uploads at the same time share its syncs. */
+const SHARD_TURN = 1000;
 
-/** Where blobs lie: `<folder>/<first digit>/<id>`, and `<folder>/incoming/<id>` while they arrive. */
+/** Where blobs lie: `<folder>/<first digit>/<id>`. */
 interface Layout {
   /** @throws BlobMissing for what is no name of a blob */
   pathOf(id: string): string;
-  incomingPathOf(id: string): string;
   shardPathOf(shard: string): string;
+  newId(): string;
   /** Resolves when all names that are in the shard of a blob now are on disk. */
   syncShardOf(id: string): Promise<void>;
   close(): Promise<void>;
 }
 
 /**
- * Blobs as files. Names are random and bytes never change, so one that is cut short by a power failure is only a
- * blob that no row points at: rows are written when the bytes and their name are on disk.
+ * Blobs as files. They are written under the names that they keep: nobody looks for one before a row has it, and rows
+ * are written when the bytes and their name are on disk. What a crash cuts short is only a blob that no row points at.
  */
 export async function openLocalBlobs(folder: string): Promise<Blobs> {
   const layout = await openLayout(folder);
   return {
     driver: 'local',
-    stage: (source, options) => stageFile(layout, source, options),
+    stage: (source, options) => stageBlob(layout, source, options),
     open: (id, range) => openFile(layout.pathOf(id), range),
     stat: (id) => stat(layout.pathOf(id)).then(({ size, ctimeMs: modifiedAt }) => ({ size, modifiedAt }), noEntry),
     copy: (id) => linkFile(layout, id),
@@ -46,23 +48,21 @@ export async function openLocalBlobs(folder: string): Promise<Blobs> {
 }
 
 async function openLayout(folder: string): Promise<Layout> {
-  const incoming = join(folder, 'incoming');
-  // Only one server uses a data folder, so what is still arriving belongs to one that was killed.
-  await rm(incoming, { recursive: true, force: true });
-  await mkdir(incoming, { recursive: true, mode: 0o700 });
+  await mkdir(folder, { recursive: true, mode: 0o700 });
   await Promise.all(SHARDS.map((shard) => mkdir(join(folder, shard), { recursive: true, mode: 0o700 })));
   await syncFolder(folder);
   const handles = await Promise.all(
     SHARDS.map(async (shard) => [shard, await open(join(folder, shard), 'r')] as const),
   );
   const syncs = new Map(handles.map(([shard, handle]) => [shard, shareRuns(() => handle.sync())]));
+  let made = 0;
   return {
     pathOf(id) {
       if (!isBlobId(id)) throw new BlobMissing(`no blob ${JSON.stringify(id)}`);
       return join(folder, id.slice(0, 1), id);
     },
-    incomingPathOf: (id) => join(incoming, id),
     shardPathOf: (shard) => join(folder, shard),
+    newId: () => `${SHARDS[Math.floor(made++ / SHARD_TURN) % SHARDS.length]}${newBlobId().slice(1)}`,
     async syncShardOf(id) {
       await syncs.get(id.slice(0, 1))?.();
     },
@@ -93,36 +93,36 @@ function shareRuns(work: () => Promise<void>): () => Promise<void> {
   };
 }
 
-async function stageFile(
+/** What is small waits in memory, and meets the disk only when it is going to stay. */
+async function stageBlob(
   layout: Layout,
   source: AsyncIterable<Uint8Array>,
   options: StageOptions,
 ): Promise<StagedBlob> {
-  const id = newBlobId();
-  const temporary = layout.incomingPathOf(id);
-  const file = await open(temporary, 'wx', 0o600).catch(explainFull);
-  let isOpen = true;
-  const close = async () => {
-    if (!isOpen) return;
-    isOpen = false;
-    await file.close();
-  };
+  const id = layout.newId();
+  const path = layout.pathOf(id);
+  const { bytes, result } = measure(source, options);
+  const { beginning, rest } = await takeBeginning(bytes);
+  let file: FileHandle | undefined;
   const discard = async () => {
-    await close();
-    await Promise.all([rm(temporary, { force: true }), rm(layout.pathOf(id), { force: true })]);
+    await file?.close();
+    await rm(path, { force: true });
   };
   const orDiscard = async (error: unknown): Promise<never> => {
     await discard();
     return explainFull(error);
   };
-  const { bytes, result } = measure(source, options);
-  await writeAll(file, bytes).catch(orDiscard);
-  const publish = async () => {
-    await rename(temporary, layout.pathOf(id));
-    // Bytes and name together, in one commit of the file system's journal instead of two.
-    await Promise.all([file.datasync(), layout.syncShardOf(id)]);
-    await close();
+  const write = async () => {
+    file = await open(path, 'wx', 0o600);
+    await writeAll(file, beginning, rest);
   };
+  const publish = async () => {
+    if (!rest) await write();
+    // Bytes and name together, in one commit of the file system's journal instead of two.
+    await Promise.all([file?.datasync(), layout.syncShardOf(id)]);
+    await file?.close();
+  };
+  if (rest) await write().catch(orDiscard);
   return { id, ...result(), commit: () => publish().catch(orDiscard), discard };
 }
 
@@ -132,7 +132,7 @@ async function openFile(path: string, range: ByteRange | undefined): Promise<Buf
     const start = range?.start ?? 0;
     const length = (range?.end ?? (await file.stat()).size - 1) - start + 1;
     if (length > SMALL_BYTES) {
-      return file.createReadStream({ start, end: start + length - 1, highWaterMark: STREAM_CHUNK_BYTES });
+      return streamOf(file, start, length);
     }
     const bytes = await readExactly(file, start, length);
     await file.close();
@@ -145,7 +145,7 @@ async function openFile(path: string, range: ByteRange | undefined): Promise<Buf
 
 /** Bytes never change, so two names of one file are as good as two files. */
 async function linkFile(layout: Layout, id: string): Promise<string> {
-  const copy = newBlobId();
+  const copy = layout.newId();
   await link(layout.pathOf(id), layout.pathOf(copy)).catch(explainMissing);
   await layout.syncShardOf(copy);
   return copy;
@@ -153,32 +153,30 @@ async function linkFile(layout: Layout, id: string): Promise<string> {
 
 async function concatFiles(layout: Layout, [first, ...rest]: readonly string[]): Promise<string> {
   if (first !== undefined && rest.length === 0) return linkFile(layout, first);
-  const id = newBlobId();
-  const temporary = layout.incomingPathOf(id);
+  const id = layout.newId();
+  const path = layout.pathOf(id);
   try {
     if (first !== undefined) {
-      await copyFile(layout.pathOf(first), temporary, constants.COPYFILE_FICLONE).catch(explainMissing);
+      await copyFile(layout.pathOf(first), path, constants.COPYFILE_FICLONE).catch(explainMissing);
     }
-    const file = await open(temporary, 'a', 0o600);
+    const file = await open(path, 'a', 0o600);
     try {
       for (const part of rest) await append(file, layout.pathOf(part));
-      await file.datasync();
+      await Promise.all([file.datasync(), layout.syncShardOf(id)]);
     } finally {
       await file.close();
     }
-    await rename(temporary, layout.pathOf(id));
-    await layout.syncShardOf(id);
     return id;
   } catch (error) {
-    await rm(temporary, { force: true });
+    await rm(path, { force: true });
     return explainFull(error);
   }
 }
 
 async function append(file: FileHandle, path: string): Promise<void> {
   const source = await open(path, 'r').catch(explainMissing);
-  const stream: Readable = source.createReadStream({ highWaterMark: STREAM_CHUNK_BYTES });
-  await writeAll(file, stream);
+  const { size } = await source.stat();
+  await writeAll(file, [], streamOf(source, 0, size));
 }
 
 async function* listFiles({ shardPathOf }: Layout): AsyncGenerator<string[]> {
@@ -191,82 +189,6 @@ async function* listFiles({ shardPathOf }: Layout): AsyncGenerator<string[]> {
       page = [];
     }
     yield page;
-  }
-}
-
-/** Writes wait in memory up to this many bytes, while the one before is on its way to the disk. */
-const WAITING_BYTES = 192 * 1024;
-/** Less than this is collected before it is written, since chunks of a socket are small. */
-const WRITE_BYTES = 64 * 1024;
-
-async function writeAll(file: FileHandle, bytes: AsyncIterable<Uint8Array>): Promise<void> {
-  let waiting: Uint8Array[] = [];
-  let waitingBytes = 0;
-  let writing: Promise<void> | undefined;
-  let failure: unknown;
-  const flush = () => {
-    const batch = waiting;
-    waiting = [];
-    waitingBytes = 0;
-    writing = writev(file, batch)
-      .catch((error) => {
-        failure ??= error;
-      })
-      .finally(() => {
-        writing = undefined;
-      });
-  };
-  try {
-    for await (const chunk of bytes) {
-      if (failure) break;
-      waiting.push(chunk);
-      waitingBytes += chunk.length;
-      if (writing && waitingBytes >= WAITING_BYTES) await writing;
-      if (!writing && waitingBytes >= WRITE_BYTES) flush();
-    }
-  } finally {
-    // Nobody may close the file while it is written.
-    await writing;
-  }
-  if (!failure && waitingBytes > 0) flush();
-  await writing;
-  if (failure) throw failure;
-}
-
-/** One write may take less than it was given, for instance up to the last free byte of the disk. */
-async function writev(file: FileHandle, chunks: Uint8Array[]): Promise<void> {
-  let rest = chunks;
-  while (rest.length > 0) {
-    let { bytesWritten } = rest.length === 1 && rest[0] ? await file.write(rest[0]) : await file.writev(rest);
-    const left: Uint8Array[] = [];
-    for (const chunk of rest) {
-      if (bytesWritten >= chunk.length) bytesWritten -= chunk.length;
-      else {
-        left.push(bytesWritten > 0 ? chunk.subarray(bytesWritten) : chunk);
-        bytesWritten = 0;
-      }
-    }
-    rest = left;
-  }
-}
-
-async function readExactly(file: FileHandle, start: number, length: number): Promise<Buffer> {
-  const bytes = Buffer.allocUnsafe(Math.max(0, length));
-  let filled = 0;
-  while (filled < bytes.length) {
-    const { bytesRead } = await file.read(bytes, filled, bytes.length - filled, start + filled);
-    if (bytesRead === 0) throw new Error('a blob is shorter than its row says');
-    filled += bytesRead;
-  }
-  return bytes;
-}
-
-async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
   }
 }
 

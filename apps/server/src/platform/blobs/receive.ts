@@ -1,4 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
+import { countBytes } from '../buffers.ts';
 import { BlobTooLarge, HEAD_BYTES, type StageOptions } from './blobs.ts';
 
 /** What is learnt of bytes while they pass. */
@@ -25,7 +26,7 @@ export function isBlobId(id: string): boolean {
 export function measure(
   source: AsyncIterable<Uint8Array>,
   { maxBytes, hashes = [] }: StageOptions,
-): { bytes: AsyncIterable<Uint8Array>; result: () => Received } {
+): { bytes: AsyncGenerator<Uint8Array>; result: () => Received } {
   const digests = [...new Set(['md5', ...hashes])].map((name) => ({ name, hash: createHash(name) }));
   const head: Uint8Array[] = [];
   let headBytes = 0;
@@ -33,6 +34,7 @@ export function measure(
   const pass = async function* () {
     for await (const chunk of source) {
       size += chunk.length;
+      countBytes(chunk.length);
       if (size > maxBytes) throw new BlobTooLarge(maxBytes);
       for (const { hash } of digests) hash.update(chunk);
       if (headBytes < HEAD_BYTES) {
