@@ -15,17 +15,6 @@ create table storage.s3_uploads (
 );
 create index on storage.s3_uploads (created_at);
 
--- An object that is replaced, by whatever way, has the tags of the new one, which is none.
-create function storage.discard_tags() returns trigger language plpgsql security definer
-set search_path = pg_catalog, pg_temp as $$
-begin
-  delete from storage.object_tags where bucket = new.bucket and key = new.key;
-  return null;
-end $$;
-revoke execute on function storage.discard_tags() from public;
-create trigger discard_tags after update of blob on storage.objects
-  for each row when (old.blob is distinct from new.blob) execute function storage.discard_tags();
-
 -- Servers keep the keys in memory. Whatever changes one, also by SQL, tells all of them at once.
 create function storage.announce_s3_access_keys() returns trigger language plpgsql security definer
 set search_path = pg_catalog, pg_temp as $$

@@ -133,7 +133,7 @@ export async function recordObject(
   if (!row) {
     throw new AppError('STORAGE_ALREADY_EXISTS', `There is an object ${named(object.bucket, object.key)} already`);
   }
-  storage.collectGarbage();
+  if (row.at(-1) !== INSERTED) storage.collectGarbage();
   return objectFromText(object.bucket, row);
 }
 
@@ -150,8 +150,11 @@ function upsert(actor: Actor, object: NewObject, createOnly = false): Sql {
       s3_access_key_id, etag, blob, detected_type, metadata)
     values (${bucket}, ${key}, ${size}, ${mimeType}, now(), ${uploaderOf(actor)}, ${actor.via},
       ${actor.accessKeyId ?? null}, ${etag}, ${blob}, ${detectedType}, ${metadata ? JSON.stringify(metadata) : null})
-    on conflict ${onConflict} returning ${OBJECT_COLUMNS}`;
+    on conflict ${onConflict} returning ${OBJECT_COLUMNS}, o.xmax`;
 }
+
+/** What PostgreSQL says of a row that took the place of none: no transaction has locked it to change it. */
+const INSERTED = '0';
 
 const FOREIGN_KEY_VIOLATION = '23503';
 
