@@ -3,12 +3,14 @@
 import type { Figure } from './figure.ts';
 import { measureRecords } from './records.ts';
 import { measureStart } from './start.ts';
+import { measureStorage } from './storage.ts';
 import { measureTransfer } from './transfer.ts';
 
 const BENCHES: Record<string, () => Promise<Figure[]>> = {
   records: measureRecords,
   start: measureStart,
   transfer: measureTransfer,
+  storage: measureStorage,
 };
 
 const chosen = process.argv.slice(2);

@@ -1,0 +1,178 @@
+/** Files over REST and S3, beside a bare handler that streams the same bytes to and from the same disk. */
+import { spawn } from 'node:child_process';
+import { mkdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Client } from 'pg';
+import { type Figure, median, share, within } from './figure.ts';
+import { type Measured, readKeys, removeFolder, scratchFolder, startServer } from './server.ts';
+import { call, KB, MB, openTargets, startBare, type Target } from './storage-targets.ts';
+import type { Load } from './transfer-load.ts';
+
+const ROUNDS = 3;
+
+/** What is moved, and how much of what a bare handler does ours must do. */
+interface Transfer {
+  figure: string;
+  method: 'GET' | 'PUT';
+  bytes: number;
+  connections: number;
+  seconds: number;
+  /** No more requests than this. */
+  atMost: number;
+  /** So many files are taken in turn. */
+  files: number;
+  atLeast: number;
+}
+
+const SMALL = { bytes: 10 * KB, connections: 16, seconds: 1.5, atMost: 100_000, atLeast: 0.7 };
+const LARGE = { seconds: 10, atLeast: 0.9 };
+const TRANSFERS: Transfer[] = [
+  { ...SMALL, figure: 'download of 10 KB', method: 'GET', files: 1 },
+  { ...LARGE, figure: 'download of 10 MB', method: 'GET', files: 1, bytes: 10 * MB, connections: 4, atMost: 100 },
+  { ...SMALL, figure: 'upload of 10 KB', method: 'PUT', files: 10_000 },
+  { ...LARGE, figure: 'upload of 100 MB', method: 'PUT', files: 6, bytes: 100 * MB, connections: 2, atMost: 6 },
+];
+
+interface Bench {
+  server: Measured;
+  owner: Client;
+  folder: string;
+  admin: Record<string, string>;
+  rest: Target;
+  s3: Target;
+}
+
+export async function measureStorage(): Promise<Figure[]> {
+  const folder = await scratchFolder();
+  const dataDir = join(folder, 'data');
+  const server = await startServer(dataDir);
+  const keys = await readKeys(dataDir);
+  const owner = new Client({
+    host: join(dataDir, 'postgres', 'run'),
+    user: 'postgres',
+    password: keys.POSTGRES_PASSWORD ?? '',
+    database: 'insforge',
+  });
+  await owner.connect();
+  try {
+    const admin = { 'x-api-key': keys.ACCESS_API_KEY ?? '' };
+    const bench = { server, owner, folder, admin, ...(await openTargets(server, keys)) };
+    return [await measureMemory(bench), ...(await measureTransfers(bench)), await measureListing(bench)];
+  } finally {
+    await owner.end();
+    await server.stop();
+    await removeFolder(folder);
+  }
+}
+
+async function measureTransfers({ folder, rest, s3 }: Bench): Promise<Figure[]> {
+  const bareFolder = join(folder, 'bare');
+  await mkdir(bareFolder);
+  const bare = await startBare(bareFolder, false);
+  const flushing = await startBare(bareFolder, true);
+  try {
+    const figures: Figure[] = [];
+    for (const transfer of TRANSFERS) {
+      const isUpload = transfer.method === 'PUT';
+      const rates = await takeTurns(transfer, { bare, rest, s3, ...(isUpload ? { flushing } : {}) });
+      for (const [way, name] of [['rest', 'REST'] as const, ['s3', 'S3'] as const]) {
+        const figure = `${transfer.figure}, ${name}`;
+        figures.push(share(figure, rates[way], rates.bare, transfer.atLeast));
+        // Nobody asks for this one; it tells how much of the distance is the price of losing nothing.
+        if (isUpload) figures.push(share(`${figure}, beside one that flushes`, rates[way], rates.flushing ?? 0, 0));
+      }
+    }
+    return figures;
+  } finally {
+    await bare.stop();
+    await flushing.stop();
+  }
+}
+
+/** Requests a second of each: the median of some rounds, in which they take turns. */
+async function takeTurns<Targets extends Record<string, Target>>(
+  transfer: Transfer,
+  targets: Targets,
+): Promise<Record<keyof Targets, number>> {
+  const rates: [string, number][] = [];
+  for (const target of Object.values(targets)) {
+    if (transfer.method === 'GET') await run(target, { ...transfer, method: 'PUT', connections: 1, atMost: 1 });
+    await run(target, { ...transfer, seconds: transfer.seconds / 3 });
+  }
+  for (let round = 1; round <= ROUNDS; round++) {
+    for (const [name, target] of Object.entries(targets)) rates.push([name, await run(target, transfer, round)]);
+  }
+  const medianOf = (name: string) => median(rates.filter(([other]) => other === name).map(([, rate]) => rate));
+  return Object.fromEntries(Object.keys(targets).map((name) => [name, medianOf(name)])) as Record<
+    keyof Targets,
+    number
+  >;
+}
+
+/** Requests a second, with the load generator in a process of its own. */
+async function run(
+  { port, headOf }: Target,
+  transfer: Omit<Transfer, 'figure' | 'atLeast'>,
+  round = 0,
+): Promise<number> {
+  const { method, bytes, files, connections, seconds, atMost } = transfer;
+  // Small uploads are of new files in each round, large ones replace those of the round before.
+  const folder = files > 1_000 ? `${round}-` : '';
+  const heads = Array.from({ length: files }, (_, n) => headOf(method, `${folder}${n}-${bytes}`, bytes));
+  const load: Load = { port, connections, seconds, atMost, heads, bodyBytes: method === 'PUT' ? bytes : 0 };
+  const child = spawn(process.execPath, ['bench/transfer-load.ts'], { stdio: ['pipe', 'pipe', 'inherit'] });
+  child.stdin.end(JSON.stringify(load));
+  const rate = Number(await text(child.stdout));
+  if (!rate) throw new Error('no request was answered');
+  return rate;
+}
+
+/** Node's own memory, which is where files would pile up. */
+async function measureMemory({ server, rest }: Bench): Promise<Figure> {
+  const resident = async () => {
+    const status = await readFile(`/proc/${server.child.pid}/status`, 'utf8');
+    return Number(status.match(/^VmRSS:\s+(\d+)/m)?.[1] ?? 0) / KB;
+  };
+  await sleep(3_000);
+  const idle = await resident();
+  let isOver = false;
+  const uploads = run(rest, { method: 'PUT', bytes: 100 * MB, connections: 16, files: 16, atMost: 16, seconds: 60 });
+  void uploads.finally(() => {
+    isOver = true;
+  });
+  let peak = idle;
+  while (!isOver) {
+    peak = Math.max(peak, await resident());
+    await sleep(10);
+  }
+  await uploads;
+  return within('memory above idle, 16 uploads of 100 MB', peak - idle, 64, 'MB');
+}
+
+async function measureListing({ server, owner, admin }: Bench): Promise<Figure> {
+  const listing = async (objects: number) => {
+    const bucket = `of-${objects}`;
+    await call('POST', `${server.url}/api/storage/buckets`, admin, { bucketName: bucket, isPublic: false });
+    await owner.query(
+      `insert into storage.objects (bucket, key, size, mime_type)
+       select $1, 'folder-' || n % 100 || '/file-' || n, n, 'text/plain' from generate_series(1, $2::int) n`,
+      [bucket, objects],
+    );
+    return `${server.url}/api/storage/buckets/${bucket}/objects?limit=1000`;
+  };
+  const [few, many] = [await listing(10_000), await listing(1_000_000)];
+  await owner.query('vacuum analyze storage.objects');
+  const times: Record<string, number[]> = { [few]: [], [many]: [] };
+  for (let round = 0; round < 40; round++) {
+    for (const [url, taken] of Object.entries(times)) {
+      const began = performance.now();
+      await call('GET', url, admin);
+      taken.push(performance.now() - began);
+    }
+  }
+  const [ofFew, ofMany] = [median(times[few] ?? []), median(times[many] ?? [])];
+  const figure = within('listing 1,000 of 1,000,000 objects', ofMany, 1.5 * ofFew, 'ms');
+  return { ...figure, reference: `1.5 x ${ofFew.toFixed(1)} ms of 10,000` };
+}
