@@ -87,6 +87,23 @@ test('settings of a role count for its requests, and those of a function more', 
   expect((await as('anon').post('rpc/long_nap', {})).body).toBe(1);
 });
 
+test('a role has settings of superusers only where they were granted', async () => {
+  const { as, sql, schema } = await startApi(`
+    create function logs() returns json stable language sql as $$ select json_build_array(
+      current_setting('log_min_duration_statement'), current_setting('log_duration')) $$; ${OPEN}`);
+  const [{ database } = { database: '' }] = await sql<{ database: string }>('select current_database() as database');
+  await sql(`alter role anon in database ${database} set log_min_duration_statement = '77s'`);
+  await sql(`alter role anon in database ${database} set log_duration = on`);
+  await sql('grant set on parameter log_min_duration_statement to anon');
+  try {
+    await schema.reload();
+    expect((await as('anon').get('rpc/logs')).body).toEqual(['77s', 'off']);
+  } finally {
+    // Such a grant is the whole cluster's.
+    await sql('revoke set on parameter log_min_duration_statement from anon');
+  }
+});
+
 test('the stages of an answer are timed on demand', async () => {
   const timed = await startApi(EVENTS, { hasServerTiming: true });
   const { headers } = await timed.as('alice').get('events');

@@ -181,7 +181,7 @@ export const roleSettings = sql`
   left join pg_settings g on g.name = split_part(s.setting, '=', 1)
   where r.rolname in ('anon', 'authenticated', 'project_admin')
     and d.setdatabase in (0, (select oid from pg_database where datname = current_database()))
-    and (g.context is null or g.context = 'user') and split_part(s.setting, '=', 1) not in ('role', 'search_path')
+    and (g.context is null or g.context = 'user' or has_parameter_privilege(r.oid, g.name, 'set')) and split_part(s.setting, '=', 1) not in ('role', 'search_path')
   order by d.setdatabase`;
 
 export interface CastRow {
