@@ -380,7 +380,8 @@ test('what SQL says of an answer must be possible', async () => {
 test('words of SQL travel as they are', async () => {
   const api = await startApi(`
     create function refuse() returns int language plpgsql as $$ begin raise sqlstate 'PGRST' using
-      message = '{"code":"1","message":"M"}', detail = '{"status":404,"status_text":"My Not Found","headers":{}}'; end $$;
+      message = '{"code":"1","message":"жаль"}',
+      detail = '{"status":404,"status_text":"My Not Found","headers":{"X-File":"файл"}}'; end $$;
     create function named() returns text language sql as $$
       select set_config('response.headers', '[{"X-File":"файл"}]', true); select 'ö' $$;
     ${OPEN}`);
@@ -388,8 +389,10 @@ test('words of SQL travel as they are', async () => {
   const headers = { authorization: `Bearer ${await tokenOf('alice')}` };
   const refused = await fetch(`${base}/api/database/rpc/refuse`, { method: 'POST', headers });
   expect([refused.status, refused.statusText]).toEqual([404, 'My Not Found']);
+  expect(fileOf(refused)).toBe('файл');
+  expect(await refused.json()).toMatchObject({ message: 'жаль' });
   const named = await fetch(`${base}/api/database/rpc/named`, { method: 'POST', headers });
-  expect(Buffer.from(named.headers.get('x-file') ?? '', 'latin1').toString()).toBe('файл');
+  expect(fileOf(named)).toBe('файл');
   expect(await named.json()).toBe('ö');
 });
 
@@ -468,3 +471,8 @@ test('a call that does not give the one object is undone, and a counted one runs
     expect([reply.status, reply.body], count).toEqual([expect.any(Number), [{ id: 402 }, { id: 403 }]]);
   }
 });
+
+/** The header as the bytes on the wire say it, which fetch reads one by one. */
+function fileOf({ headers }: Response): string {
+  return Buffer.from(headers.get('x-file') ?? '', 'latin1').toString();
+}

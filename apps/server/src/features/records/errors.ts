@@ -184,8 +184,12 @@ function fromRaisedAnswer({ message, detail }: DatabaseError): ErrorAnswer {
   const { code, details = null, hint = null } = said;
   return {
     status,
-    statusText: text,
-    headers: Object.fromEntries(Object.entries(shape.headers).filter(([name]) => !isReserved(name))),
+    statusText: text === undefined ? undefined : toWire(text),
+    headers: Object.fromEntries(
+      Object.entries(shape.headers)
+        .filter(([name]) => !isReserved(name))
+        .map(([name, value]) => [name, toWire(value)]),
+    ),
     body: { code, details, hint: typeof hint === 'string' ? hint : null, message: said.message },
   };
 }
@@ -219,4 +223,9 @@ export function isReserved(name: string): boolean {
 /** True for a name and a value that can travel as a header. */
 export function isHeader(name: string, value: unknown): value is string {
   return typeof value === 'string' && /^[\w!#$%&'*+.^`|~-]+$/.test(name) && !/(?!\t)\p{Cc}/u.test(value);
+}
+
+/** UTF-8 in the form Node writes headers in; a body sent with it must be a Buffer, or Node encodes both again. */
+export function toWire(value: string): string {
+  return Buffer.from(value).toString('latin1');
 }

@@ -1,5 +1,5 @@
 /** Result to answer: status, headers and body. */
-import { isHeader, isReserved, RecordsError, toStatus } from './errors.ts';
+import { isHeader, isReserved, RecordsError, toStatus, toWire } from './errors.ts';
 import { type Execution, guardError } from './execute.ts';
 import { JSON_TYPE } from './grammar/media-types.ts';
 import { appliedPreferences, type PreferenceName, parsePrefer } from './grammar/prefer.ts';
@@ -229,7 +229,7 @@ function parseHeaders(json: string): [string, string][] {
     const [entry, ...more] = Object.entries(typeof item === 'object' && item !== null ? item : {});
     const [name, value] = entry ?? [''];
     if (more.length > 0 || !isHeader(name, value)) throw badHeaders();
-    return [name, Buffer.from(value).toString('latin1')];
+    return [name, toWire(value)];
   });
 }
 

@@ -10,6 +10,7 @@ import { type HttpRequest, hasForbiddenCharacters, headerOf, schemaOf } from './
 import { profileOf } from './plan.ts';
 import type { Answer } from './respond.ts';
 import { readRights } from './rights.ts';
+import type { Schema } from './schema/types.ts';
 
 export const TABLES = '/api/database/records';
 export const FUNCTIONS = '/api/database/rpc';
@@ -90,9 +91,7 @@ async function handle(
   signal: AbortSignal,
 ): Promise<Answer> {
   const { name } = request.params;
-  const { relations, routines } = engine.cache.current;
-  const known = [...(target === 'table' ? relations : routines).values()];
-  if (hasForbiddenCharacters(name) && !known.some((names) => names.has(name))) {
+  if (hasForbiddenCharacters(name) && !isKnown(engine.cache.current, target, name)) {
     throw new AppError('DATABASE_VALIDATION_ERROR', 'A name must not contain quotes or control characters', {
       nextActions: 'Check the name; GET /api/database/records/ lists the tables and functions there are.',
     });
@@ -105,6 +104,10 @@ async function handle(
     }
   }
   return answerRequest(engine, request.caller.claims, toHttp(target, request), signal);
+}
+
+function isKnown({ relations, routines }: Schema, target: Target, name: string): boolean {
+  return [...(target === 'table' ? relations : routines).values()].some((names) => names.has(name));
 }
 
 function toHttp(target: Target, request: FastifyRequest<Named>): HttpRequest {
@@ -151,7 +154,7 @@ function renderError(error: unknown, request: FastifyRequest, reply: FastifyRepl
     .code(answer.status)
     .headers(answer.headers)
     .type('application/json; charset=utf-8')
-    .send(JSON.stringify(answer.body));
+    .send(Buffer.from(JSON.stringify(answer.body)));
 }
 
 function tooLarge({ routeOptions: { bodyLimit } }: FastifyRequest): AppError {
