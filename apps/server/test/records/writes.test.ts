@@ -110,6 +110,11 @@ test('bodies come as JSON, also undeclared, as CSV and as forms', async () => {
       .soft([reply.status, reply.body], body)
       .toEqual([400, { code: 'PGRST102', details: null, hint: null, message }]);
   }
+  const large = await post('items', 'x', { 'content-length': String(100 * 1024 * 1024 + 1) });
+  expect([large.status, large.body]).toMatchObject([
+    413,
+    { error: 'PAYLOAD_TOO_LARGE', message: 'The body of a request can have at most 100 MB' },
+  ]);
 });
 
 test('columns chooses keys, and missing ones may get their defaults', async () => {

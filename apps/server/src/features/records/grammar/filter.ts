@@ -59,7 +59,7 @@ interface LogicHead {
 }
 
 function takeLogic(scanner: Scanner, { operator, isNegated, values, depth }: LogicHead): Condition {
-  if (depth > LOGIC_DEPTH) exceed(scanner, `at most ${LOGIC_DEPTH} levels of and() and or()`);
+  if (depth >= LOGIC_DEPTH) exceed(scanner, `at most ${LOGIC_DEPTH} levels of and() and or()`);
   skipSpaces(scanner);
   expect(scanner, '(');
   const conditions = takeList(scanner, (inner) => takeCondition(inner, values, depth));

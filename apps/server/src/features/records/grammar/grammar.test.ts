@@ -11,6 +11,8 @@ import { splitQuery } from './query-string.ts';
 import { contentRange, intersect, parseRangeHeader } from './range.ts';
 import { parseSelect } from './select.ts';
 
+const limit = (what: string) => expect.objectContaining({ code: 'PGRST100', details: `There can be ${what}.` });
+
 const column = (name: string, more: object = {}) => ({
   kind: 'column',
   field: { name, path: [] },
@@ -91,9 +93,9 @@ test.each([
 test('select nests to a limit', () => {
   expect(() => parseSelect(`${'a('.repeat(20)}b${')'.repeat(20)}`)).not.toThrow();
   expect(() => parseSelect(`${'a('.repeat(21)}b${')'.repeat(21)}`)).toThrow(RecordsError);
-  expect(() => parseSelect('a('.repeat(100_000))).toThrow(RecordsError);
+  expect(() => parseSelect('a('.repeat(100_000))).toThrow(limit('at most 20 levels of embedding'));
   expect(() => parseSelect(Array(100).fill('a()').join())).not.toThrow();
-  expect(() => parseSelect(Array(101).fill('a()').join())).toThrow(RecordsError);
+  expect(() => parseSelect(Array(101).fill('a()').join())).toThrow(limit('at most 100 embedded resources'));
 });
 
 test.each([
@@ -143,9 +145,19 @@ test('logic trees keep their form and collect their values in order', () => {
       { field: { name: 'd' } },
     ],
   });
-  for (const bad of ['', '()', '(a)', '(a.eq.1', '(a.eq.1))', 'a.eq.1', '(a.eq.1,)', `${'(and'.repeat(99)}(a.eq.1)`]) {
+  for (const bad of ['', '()', '(a)', '(a.eq.1', '(a.eq.1))', 'a.eq.1', '(a.eq.1,)']) {
     expect(() => parseLogic(bad, 'and', false, { list: [] }), bad).toThrow(RecordsError);
   }
+});
+
+test('logic nests to a limit', () => {
+  const nested = (levels: number) => {
+    const text = `${'(or'.repeat(levels - 1)}(a.eq.1)${')'.repeat(levels - 1)}`;
+    return () => parseLogic(text, 'and', false, { list: [] });
+  };
+  expect(nested(50)).not.toThrow();
+  expect(nested(51)).toThrow(limit('at most 50 levels of and() and or()'));
+  expect(nested(100_000)).toThrow(limit('at most 50 levels of and() and or()'));
 });
 
 test.each([
