@@ -48,6 +48,8 @@ export interface DatabaseAddress {
   sslmode: string;
   /** True for the PostgreSQL that this server has started. */
   isBundled: boolean;
+  /** Its programs, where they are known. */
+  binDir: string | undefined;
 }
 
 const STATEMENT_TIMEOUT_MS = 30_000;
@@ -102,7 +104,7 @@ export async function openPlatform(config: Config, log: Logger): Promise<Platfor
     await durable;
     const guards = createGuards(keys, tokens);
     const { jwtSecret, adminPassword } = secrets;
-    const database = addressOf(owner, !config.databaseUrl);
+    const database = addressOf(owner, config);
     return { db, database, listener, cipher, keys, tokens, guards, jwtSecret, adminPassword, warnings, close };
   } catch (error) {
     await close();
@@ -110,14 +112,19 @@ export async function openPlatform(config: Config, log: Logger): Promise<Platfor
   }
 }
 
-function addressOf(
-  { host = 'localhost', port = 5432, user = '', ...owner }: ClientConfig,
-  isBundled: boolean,
-): DatabaseAddress {
-  const { database: name = user, password, ssl } = owner;
+function addressOf(owner: ClientConfig, { databaseUrl, postgresBinDir }: Config): DatabaseAddress {
+  const { host = 'localhost', port = 5432, user = '', database: name = user, password, ssl } = owner;
   const isVerified = typeof ssl === 'object' && ssl.rejectUnauthorized === true;
-  const sslmode = ssl ? (isVerified ? 'verify-full' : 'require') : 'disable';
-  return { host, port, name, user, password: typeof password === 'string' ? password : '', sslmode, isBundled };
+  return {
+    host,
+    port,
+    name,
+    user,
+    password: typeof password === 'string' ? password : '',
+    sslmode: ssl ? (isVerified ? 'verify-full' : 'require') : 'disable',
+    isBundled: databaseUrl === undefined,
+    binDir: postgresBinDir,
+  };
 }
 
 interface OpenedDatabase {

@@ -25,7 +25,7 @@ test('the address and the password together reach the database', async () => {
 
 test.each(['disable', 'require', 'verify-full'])('a server elsewhere, sslmode %s', (sslmode) => {
   const database = { host: 'db.example.com', port: 6543, name: "it's", user: 'a b', password: 'x', isBundled: false };
-  const connection = describeConnection({ ...database, sslmode });
+  const connection = describeConnection({ ...database, sslmode, binDir: undefined });
   expect(connection).toMatchObject({
     connectionURL: `postgresql://a%20b:********@db.example.com:6543/it%27s?sslmode=${sslmode}`,
     psql: `psql 'postgresql://a%20b@db.example.com:6543/it%27s?sslmode=${sslmode}'`,

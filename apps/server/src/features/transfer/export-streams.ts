@@ -2,7 +2,9 @@ import type { Readable } from 'node:stream';
 import type { DumpQuery, RowFormat } from '@insforge/contract/transfer.ts';
 import type { Db } from '#platform/db/db.ts';
 import { compile, quoteIdentifier, quoteLiteral } from '#platform/db/sql.ts';
+import type { DatabaseAddress } from '#platform/platform.ts';
 import { dumpDatabase } from './dump/dump.ts';
+import { dumpByPgDump, findPgDump } from './dump/pg-dump.ts';
 import { startStream } from './streaming.ts';
 import { findTarget } from './target.ts';
 
@@ -67,14 +69,20 @@ async function* asArray(lines: AsyncIterable<Buffer>): AsyncGenerator<string | B
 }
 
 /** The developer's schemas as SQL. */
-export function streamDump(db: Db, query: DumpQuery, signal: AbortSignal): Promise<Readable> {
+export function streamDump(
+  db: Db,
+  database: DatabaseAddress,
+  { tool, ...query }: DumpQuery,
+  signal: AbortSignal,
+): Promise<Readable> {
+  const options = { ...query, users: query.data && query.tables === undefined };
   return startStream((write) =>
     db.as({ role: 'project_admin' }).tx(
       async (tx) => {
         for (const table of query.tables ?? []) await findTarget(tx, table);
-        for await (const piece of dumpDatabase(tx, { ...query, users: query.data && query.tables === undefined })) {
-          await write(piece);
-        }
+        const pgDump = tool === 'auto' ? await findPgDump(tx, options, database) : undefined;
+        const pieces = pgDump ? dumpByPgDump(tx, options, { ...pgDump, signal }) : dumpDatabase(tx, options);
+        for await (const piece of pieces) await write(piece);
       },
       SETTINGS,
       signal,

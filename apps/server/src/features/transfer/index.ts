@@ -7,7 +7,7 @@ import { formRoutes } from './routes/forms.ts';
 import { streamRoutes } from './routes/streams.ts';
 
 interface TransferOptions {
-  platform: Pick<Platform, 'db' | 'guards'>;
+  platform: Pick<Platform, 'db' | 'database' | 'guards'>;
   reloadSchema: () => Promise<void>;
   dataDir: string;
 }
@@ -28,6 +28,6 @@ export const transfer: FastifyPluginAsync<TransferOptions> = async (app, { platf
     // The body is a file: it is read as it comes, and never kept whole.
     streams.removeAllContentTypeParsers();
     streams.addContentTypeParser('*', (_request, payload, done) => done(null, payload));
-    await streams.register(streamRoutes, { door });
+    await streams.register(streamRoutes, { door, database: platform.database });
   });
 };

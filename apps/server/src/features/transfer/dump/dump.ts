@@ -36,7 +36,8 @@ export interface DumpOptions {
   users: boolean;
 }
 
-const HEADER = `-- A dump of an InsForge project. Into an empty project:
+/** What every dump begins with. */
+export const HEADER = `-- A dump of an InsForge project. Into an empty project:
 --   POST /api/database/advance/import, or psql -v ON_ERROR_STOP=1 --single-transaction -f
 SET statement_timeout = 0;
 SET client_encoding = 'UTF8';
@@ -86,11 +87,19 @@ export async function* dumpDatabase(tx: UserTx, options: DumpOptions): AsyncGene
   if (options.triggers) yield* section('Triggers', await readTriggers(tx, oids));
   yield* section('Row level security', await readRowSecurity(tx, oids));
   if (options.policies) yield* section('Policies', await readPolicies(tx, oids));
-  if (options.grants) {
-    for (const object of objects) yield* lines(await readRights(tx, object));
-    yield* section('Other rights', await readOtherRights(tx, oids));
-  }
+  if (options.grants) yield* dumpRights(tx, objects);
   for (const object of objects) yield* lines(await readComments(tx, object));
+}
+
+/** Who owns what, and who may do what, whatever a new project gives by itself. */
+export async function* dumpRights(tx: UserTx, objects: readonly DumpObject[]): AsyncGenerator<string> {
+  for (const object of objects) yield* lines(await readRights(tx, object));
+  const tables = objects.filter(({ kind }) => kind === 'table');
+  const rights = await readOtherRights(
+    tx,
+    tables.map(({ oid }) => oid),
+  );
+  yield* section('Other rights', rights);
 }
 
 async function* creations(tx: UserTx, objects: readonly DumpObject[]): AsyncGenerator<string> {
@@ -99,7 +108,7 @@ async function* creations(tx: UserTx, objects: readonly DumpObject[]): AsyncGene
   }
 }
 
-function* section(title: string, statements: readonly string[]): Generator<string> {
+export function* section(title: string, statements: readonly string[]): Generator<string> {
   if (statements.length === 0) return;
   yield `-- ${title.replaceAll('\n', ' ')}\n`;
   yield* lines(statements);

@@ -14,6 +14,7 @@ import type { SchemaDoor } from '#features/schema/index.ts';
 import { audit } from '#platform/audit.ts';
 import { AppError } from '#platform/errors.ts';
 import { clientLeft } from '#platform/http/leaving.ts';
+import type { DatabaseAddress } from '#platform/platform.ts';
 import { streamDump, streamRows } from '../export-streams.ts';
 import { importRows } from '../import-rows.ts';
 import { readProgress } from '../progress.ts';
@@ -21,7 +22,10 @@ import { readProgress } from '../progress.ts';
 const TableParamsSchema = z.object({ table: z.string() });
 
 /** Files of any size, read and written as they come. */
-export const streamRoutes: FastifyPluginAsyncZod<{ door: SchemaDoor }> = async (app, { door }) => {
+export const streamRoutes: FastifyPluginAsyncZod<{ door: SchemaDoor; database: DatabaseAddress }> = async (
+  app,
+  { door, database },
+) => {
   const { db } = door;
 
   app.post(
@@ -71,7 +75,7 @@ export const streamRoutes: FastifyPluginAsyncZod<{ door: SchemaDoor }> = async (
   );
 
   app.get('/api/database/export', { schema: { querystring: DumpQuerySchema } }, async (request, reply) => {
-    const stream = await streamDump(db, request.query, clientLeft(reply));
+    const stream = await streamDump(db, database, request.query, clientLeft(reply));
     const details = { format: 'sql', tables: request.query.tables ?? 'all', includeData: request.query.data };
     await audit(db.system, request, { action: 'EXPORT_DATABASE', module: 'DATABASE', details });
     return reply.type('application/sql; charset=utf-8').send(stream);

@@ -54,6 +54,7 @@ export async function runScriptFile(
   const before = truncate ? new Set(await listTables(tx)) : new Set<string>();
   for await (const part of splitScript(lines)) {
     const statement = await readStatement(part);
+    if (!statement && part.kind === 'statement') continue; // only comments
     if (!statement || isSkipped(statement)) {
       if (outcome.skipped.length < MAX_SKIPPED) outcome.skipped.push(part.text.slice(0, 100));
       continue;
@@ -131,6 +132,8 @@ function isSkipped({ kind, node }: ParsedStatement): boolean {
       return isSearchPathCall(node);
     case 'AlterOwnerStmt':
       return true;
+    case 'AlterDefaultPrivilegesStmt':
+      return isForAnotherRole(node);
     case 'AlterTableStmt':
       return (node.cmds as { AlterTableCmd?: Fields }[]).every(
         ({ AlterTableCmd }) => AlterTableCmd?.subtype === 'AT_ChangeOwner',
@@ -142,6 +145,16 @@ function isSkipped({ kind, node }: ParsedStatement): boolean {
     default:
       return false;
   }
+}
+
+/** `ALTER DEFAULT PRIVILEGES FOR ROLE postgres …`: of what the admin does not make. */
+function isForAnotherRole({ options }: Fields): boolean {
+  type Option = { DefElem?: { defname: string; arg?: { List?: { items: { RoleSpec?: { rolename?: string } }[] } } } };
+  return ((options ?? []) as Option[]).some(
+    ({ DefElem }) =>
+      DefElem?.defname === 'roles' &&
+      DefElem.arg?.List?.items.some(({ RoleSpec }) => RoleSpec?.rolename !== 'project_admin'),
+  );
 }
 
 /** `SELECT pg_catalog.set_config('search_path', '', false)`, with which dumps make sure of their names. */

@@ -87,3 +87,11 @@ last`;
     ]);
   }
 });
+
+test('a command of psql is one behind a comment, and none inside of a statement', async () => {
+  expect(await split("--\n-- a dump; of\n--\n\n\\restrict abc\n/* \n\\no */ select '\n\\no'\n;\\no\n")).toEqual([
+    ['psql', '\\restrict abc', 5],
+    ['statement', "/* \n\\no */ select '\n\\no'", 6],
+    ['statement', '\\no', 9],
+  ]);
+});

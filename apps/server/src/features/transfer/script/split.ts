@@ -20,6 +20,8 @@ interface Lexer {
   depth: number;
   /** Open BEGIN ATOMIC and CASE: the semicolons inside end nothing. */
   blocks: number;
+  /** Anything but blanks and comments since the last statement. */
+  hasBegun: boolean;
 }
 
 /**
@@ -27,17 +29,18 @@ interface Lexer {
  * bodies of functions end nothing. After a COPY … FROM STDIN the caller takes the data from `lines`.
  */
 export async function* splitScript(lines: Lines): AsyncGenerator<ScriptPart> {
-  const lexer: Lexer = { state: 'sql', tag: '', depth: 0, blocks: 0 };
+  const lexer: Lexer = { state: 'sql', tag: '', depth: 0, blocks: 0, hasBegun: false };
   let text = '';
   let begin = 1;
   for (let line = await lines.next(); line !== undefined; line = await lines.next()) {
+    if (line.startsWith('\\') && lexer.state === 'sql' && !lexer.hasBegun) {
+      text = '';
+      yield { kind: 'psql', text: line.trim(), line: lines.number };
+      continue;
+    }
     if (text.trim() === '') {
       text = '';
       begin = lines.number;
-      if (line.startsWith('\\')) {
-        yield { kind: 'psql', text: line.trim(), line: begin };
-        continue;
-      }
     }
     let start = 0;
     for (const end of statementEnds(line, lexer)) {
@@ -69,13 +72,14 @@ function* statementEnds(line: string, lexer: Lexer): Generator<number> {
     const character = line.charAt(index);
     const pair = line.slice(index, index + 2);
     if (pair === '--') return;
+    if (pair !== '/*' && !/\s/.test(character)) lexer.hasBegun = true;
     if (pair === '/*') Object.assign(lexer, { state: 'comment', tag: String(lexer.depth), depth: 1 });
     else if (character === "'") lexer.state = isEscaped(line, index) ? 'escaped string' : 'string';
     else if (character === '"') lexer.state = 'identifier';
     else if (character === '(') lexer.depth++;
     else if (character === ')') lexer.depth--;
     else if (character === ';' && lexer.depth <= 0 && lexer.blocks === 0) {
-      lexer.depth = 0;
+      Object.assign(lexer, { depth: 0, hasBegun: false });
       yield index;
     } else if (character === '$') {
       DOLLAR.lastIndex = index;
