@@ -168,6 +168,26 @@ test('migrations that arrive together take turns, and each is applied once', asy
   );
 });
 
+test('two servers on one database take turns as well', async () => {
+  const app = await startApp();
+  const other = await startApp({}, { beside: app });
+  await apply(app, '1', 'create table notes (id int)');
+  const replies = await Promise.all(
+    [app, other, app, other].map((server) => apply(server, '2', 'alter table notes add column once int')),
+  );
+  expect(replies.map(({ status }) => status).sort()).toEqual([201, 409, 409, 409]);
+  const [slow, quick] = await Promise.all([
+    apply(app, '3', 'create index concurrently notes_id on notes (id)'),
+    apply(other, '4', 'select pg_sleep(0.2); alter table notes add column twice int'),
+  ]);
+  // Whichever came second had to wait; the lower version may have been too late for its place.
+  expect([quick.status, [201, 409].includes(slow.status)]).toEqual([201, true]);
+  for (const server of [app, other]) {
+    const read = async () => (await server.as('admin').get('/api/database/records/notes?select=once,twice')).status;
+    await expect.poll(read).toBe(200);
+  }
+});
+
 test('the ledger cannot be written by the SQL of a migration', async () => {
   const app = await startApp();
   for (const sql of [
