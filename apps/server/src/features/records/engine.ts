@@ -24,7 +24,7 @@ export async function answerRequest(
   engine: Engine,
   claims: Claims,
   request: HttpRequest,
-  signal?: AbortSignal,
+  signal?: () => AbortSignal,
 ): Promise<Answer> {
   const { db, cache, options } = engine;
   const schema = cache.current;

@@ -1,11 +1,11 @@
 /** Runs compiled requests. The only place of the engine that talks to the database. */
-import type { TextRow } from '#platform/db/batch.ts';
+import type { Statement, TextRow } from '#platform/db/batch.ts';
 import type { Claims, Db, Settings } from '#platform/db/db.ts';
 import { Sql, sql } from '#platform/db/sql.ts';
 import { isDatabaseError } from '#platform/errors.ts';
 import { RecordsError } from './errors.ts';
 import type { Slot } from './plan/types.ts';
-import type { Guard } from './plan.ts';
+import type { Guard, RequestPlan } from './plan.ts';
 import { type CompiledRequest, type CompiledStatement, GUARD } from './query.ts';
 
 type Values = readonly (string | null)[];
@@ -23,7 +23,7 @@ export interface ExecutionContext {
   readonly db: Db;
   readonly claims: Claims;
   readonly settings: Settings;
-  readonly signal: AbortSignal | undefined;
+  readonly signal: (() => AbortSignal) | undefined;
 }
 
 export async function execute(
@@ -35,13 +35,25 @@ export async function execute(
   try {
     if (plan.isTransaction) return await executeInTransaction(context, compiled, values);
     const { db, claims, settings, signal } = context;
+    const { text, slots, isCounted } = statement;
     const rows = await db
       .as(claims)
-      .text({ text: statement.text, values: bind(statement.slots, values) }, settings, signal);
-    return { row: rows[0] ?? [], lines: plan.format.plan ? rows.map(([line]) => line ?? '') : [], estimate: undefined };
+      .text({ text, values: bind(slots, values), kind: kindOf(plan), isCounted }, settings, signal);
+    return {
+      row: isCounted ? ['', ...(rows[0] ?? [])] : (rows[0] ?? []),
+      lines: plan.format.plan ? rows.map(([line]) => line ?? '') : [],
+      estimate: undefined,
+    };
   } catch (error) {
     throw fromGuard(error, values, plan.guards) ?? error;
   }
+}
+
+/** What a volatile function does beside writing rows is not known, nor what EXPLAIN ANALYZE runs. */
+function kindOf({ node: { source }, isReadOnly, write, format }: RequestPlan): Statement['kind'] {
+  if (format.plan || (source.kind === 'call' && source.call.routine.isVolatile)) return undefined;
+  if (isReadOnly) return 'read';
+  return write && 'write';
 }
 
 /** Carries the result out of a transaction that must not commit. */
@@ -76,7 +88,7 @@ async function executeInTransaction(
         throw new RolledBack(execution);
       },
       settings,
-      signal,
+      signal?.(),
     );
   } catch (error) {
     if (error instanceof RolledBack) return error.execution;

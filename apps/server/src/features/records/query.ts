@@ -7,7 +7,7 @@ import { renderCall, SCALAR } from './query/call.ts';
 import { renderBody } from './query/format.ts';
 import { renderBare, renderCount, renderNode } from './query/node.ts';
 import type { RenderContext } from './query/render-context.ts';
-import { MERGED_SETTING, renderWrite } from './query/write.ts';
+import { MERGED_SETTING, renderBareWrite, renderWrite } from './query/write.ts';
 
 export interface CompiledStatement {
   readonly text: string;
@@ -15,6 +15,8 @@ export interface CompiledStatement {
   readonly slots: readonly Slot[];
   /** The same with a slot in place of each value. */
   readonly sql: Sql;
+  /** Nothing but the number of rows written comes back. */
+  readonly isCounted: boolean;
 }
 
 /** A request of a certain shape, ready to be run with the values of each one that comes. */
@@ -35,13 +37,21 @@ export function compileRequest(plan: RequestPlan, schema: RenderContext['schema'
     usesRepresentations: plan.format.kind === 'array' || plan.format.kind === 'object',
     isCallShared: plan.count !== undefined && isVolatileCall(plan.node),
   };
+  const isCounted = isBareWrite(plan, schema);
   const statement = plan.write ? renderWriteRequest(context, plan, plan.write) : renderReadRequest(context, plan);
   const isEstimated = (plan.count === 'planned' || plan.count === 'estimated') && !plan.write;
   return {
     plan,
-    statement: finish(plan.format.plan ? explain(plan.format.plan, statement) : statement),
+    statement: finish(plan.format.plan ? explain(plan.format.plan, statement) : statement, isCounted),
     estimate: isEstimated ? finish(renderEstimate({ ...context, isCallShared: false }, plan.node)) : undefined,
   };
+}
+
+/** True for a write of which only the number of rows is wanted: a tenth of its cost is saved. */
+function isBareWrite(plan: RequestPlan, schema: RenderContext['schema']): boolean {
+  const { write, format, guards, location, isTransaction, showsRows } = plan;
+  if (!write || write.conflict?.resolution === 'merge' || showsRows || location || guards.length > 0) return false;
+  return !isTransaction && !format.plan && !schema.writesResponse;
 }
 
 function isVolatileCall({ source }: NodePlan): boolean {
@@ -119,6 +129,7 @@ function renderTotal(context: RenderContext, { count, node, threshold }: Request
 }
 
 function renderWriteRequest(context: RenderContext, plan: RequestPlan, write: WritePlan): Sql {
+  if (isBareWrite(plan, context.schema)) return renderBareWrite(context, write);
   const rows = plan.showsRows ? renderNode(context, plan.node) : sql`select from "written"`;
   const location = plan.location ? renderLocation(context, plan.location) : sql`null`;
   const merged =
@@ -154,7 +165,7 @@ function renderGuarded({ guards, hasInnerEmbeds }: RequestPlan): Sql {
 }
 
 /** Numbers the parameters; what is used several times travels once. */
-function finish({ text, values }: Sql): CompiledStatement {
+function finish({ text, values }: Sql, isCounted = false): CompiledStatement {
   const slots: Slot[] = [];
   const numbers = new Map<string | number, number>();
   const place = (slot: Slot): string => {
@@ -165,5 +176,5 @@ function finish({ text, values }: Sql): CompiledStatement {
     return `$${number}`;
   };
   const pieces = values.map((value, index) => place(value as Slot) + (text[index + 1] ?? ''));
-  return { text: (text[0] ?? '') + pieces.join(''), slots, sql: { text, values } };
+  return { text: (text[0] ?? '') + pieces.join(''), slots, sql: { text, values }, isCounted };
 }

@@ -25,7 +25,7 @@ export function registerRoutes(app: FastifyInstance, engine: Engine): void {
     app.route<Named>({
       method: methods,
       url: `${path}/:name`,
-      handler: async (request, reply) => send(reply, await handle(engine, target, request, departure(reply))),
+      handler: async (request, reply) => send(reply, await handle(engine, target, request, () => departure(reply))),
     });
     app.options<Named>(`${path}/:name`, (request, reply) => {
       const list = target === 'table' ? tableMethods : functionMethods;
@@ -78,6 +78,7 @@ async function sendDocument(
 /** Aborts when the client goes away before it has its answer. */
 function departure({ raw }: FastifyReply): AbortSignal {
   const controller = new AbortController();
+  if (raw.destroyed) controller.abort();
   raw.on('close', () => {
     if (!raw.writableFinished) controller.abort();
   });
@@ -88,7 +89,7 @@ async function handle(
   engine: Engine,
   target: Target,
   request: FastifyRequest<Named>,
-  signal: AbortSignal,
+  signal: () => AbortSignal,
 ): Promise<Answer> {
   const { name } = request.params;
   if (hasForbiddenCharacters(name) && !isKnown(engine.cache.current, target, name)) {

@@ -1,7 +1,9 @@
 import type { Readable } from 'node:stream';
-import { Client, Pool, type PoolClient, type PoolConfig, type QueryResultRow } from 'pg';
-import { Batch, isStaleStatement, type Statement, type TextRow } from './batch.ts';
+import { Pool, type PoolClient, type PoolConfig, type QueryResultRow } from 'pg';
+import { isStaleStatement, type Statement, type TextRow } from './batch.ts';
+import { type BatchRunner, cancelBackend, createBatchRunner, type Login } from './batch-runner.ts';
 import { CopyFrom, CopyTo } from './copy.ts';
+import { identity, prologue, setSession } from './prologue.ts';
 import { RawQuery, type RawResult, type ReadLimits } from './raw-query.ts';
 import { compile, type Sql } from './sql.ts';
 
@@ -10,16 +12,11 @@ export type Role = 'anon' | 'authenticated' | 'project_admin';
 
 /** Who is asking. Becomes the role of the transaction and the text of `request.jwt.claims`. */
 export interface Claims {
-  role: Role;
-  sub?: string;
-  email?: string;
+  readonly role: Role;
+  readonly sub?: string;
+  readonly email?: string;
   /** What else a token of ours says; `auth.jwt()` gives it to policies. Never outranks the three above. */
-  more?: Readonly<Record<string, unknown>>;
-}
-
-/** The claims as SQL sees them, in `request.jwt.claims`. */
-function toClaimsText({ more, ...claims }: Claims): string {
-  return JSON.stringify(more ? { ...more, ...claims } : claims);
+  readonly more?: Readonly<Record<string, unknown>>;
 }
 
 interface Tx {
@@ -54,9 +51,9 @@ export type Settings = Readonly<Record<string, string>>;
 export interface UserDoor {
   /**
    * The fast path: one statement in its own transaction, in one round trip. Values travel as text and
-   * come back as text. `signal` cancels it.
+   * come back as text. `signal` cancels it; it is asked for where the statement may take its time.
    */
-  text(statement: Statement, settings?: Settings, signal?: AbortSignal): Promise<TextRow[]>;
+  text(statement: Statement, settings?: Settings, signal?: () => AbortSignal): Promise<TextRow[]>;
   /**
    * Runs a statement and takes it back, in one round trip. Returns where the caller may run it, and throws what it
    * would throw where they may not.
@@ -86,6 +83,8 @@ export interface Db {
   readonly system: SystemDoor;
   /** Makes every connection forget its prepared statements. To be called when the schema changed. */
   forgetStatements(): void;
+  /** How often a statement was found prepared on its connection. */
+  readonly preparedStatements: { readonly hits: number; readonly misses: number };
   close(): Promise<void>;
 }
 
@@ -102,45 +101,24 @@ export interface DbOptions {
 export function createDb({ authenticator, system, onError }: DbOptions): Db {
   const users = openPool(authenticator, onError);
   const owners = openPool(system, onError);
-  let epoch = 0;
-
   const usersLogin = { pool: users, config: authenticator };
   const ownersLogin = { pool: owners, config: system };
-
-  const once = async ({ pool, config }: Login, statements: readonly Statement[], signal?: AbortSignal) => {
-    signal?.throwIfAborted();
-    const client = await pool.connect();
-    let isCancelled = false;
-    const cancel = () => {
-      // It may arrive late and hit what runs next, so nobody else gets this connection.
-      isCancelled = true;
-      void cancelBackend(config, client);
-    };
-    signal?.addEventListener('abort', cancel, { once: true });
-    return submit(client, statements, epoch, (broken) => {
-      signal?.removeEventListener('abort', cancel);
-      client.release(broken || isCancelled);
-    });
-  };
-  /** Rows of the last statement. A prepared statement that is out of date has done nothing, and is sent again. */
-  const lastOf = async (login: Login, statements: readonly Statement[], signal?: AbortSignal) => {
-    try {
-      return (await once(login, statements, signal))[statements.length - 1] ?? [];
-    } catch (error) {
-      if (!isStaleStatement(error)) throw error;
-      return (await once(login, statements, signal))[statements.length - 1] ?? [];
-    }
-  };
+  const runner = createBatchRunner(usersLogin);
 
   return {
     as: (claims) => ({
-      text: (statement, settings, signal) => lastOf(usersLogin, [prologue(claims, settings), statement], signal),
-      rehearse: (statement) => rehearse(users, [BEGIN, prologue(claims), statement, ROLLBACK], epoch),
+      text: (statement, settings, signal) =>
+        runner.asUser(claims.role, [prologue(claims, settings), statement], {
+          // The lanes' own time limit must not replace one that was asked for.
+          lane: settings?.statement_timeout === undefined ? statement.kind : undefined,
+          signal,
+        }),
+      rehearse: (statement) => rehearse(users, runner, claims.role, [BEGIN, prologue(claims), statement, ROLLBACK]),
       tx: (work, settings, signal) =>
         inTransaction(
           usersLogin,
           work as (tx: Tx) => ReturnType<typeof work>,
-          (client) => submit(client, [begin(settings), prologue(claims, settings)], epoch, () => {}),
+          (client) => runner.submit(client, claims.role, [begin(settings), prologue(claims, settings)]),
           signal,
         ),
       alone: (text, settings, signal) =>
@@ -148,7 +126,7 @@ export function createDb({ authenticator, system, onError }: DbOptions): Db {
     }),
     system: {
       ...statementsOf(owners),
-      text: (statement) => lastOf(ownersLogin, [statement]),
+      text: (statement) => runner.run(ownersLogin, undefined, [statement]),
       tx: (work, signal) =>
         inTransaction(
           ownersLogin,
@@ -158,11 +136,12 @@ export function createDb({ authenticator, system, onError }: DbOptions): Db {
         ),
       alone: (text, settings = {}, signal) => runAlone(ownersLogin, text, setSession(settings), signal),
     },
+    preparedStatements: runner.statements,
     forgetStatements() {
-      epoch++;
+      runner.statements.epoch++;
     },
     async close() {
-      await Promise.all([users.end(), owners.end()]);
+      await Promise.all([runner.close(), users.end(), owners.end()]);
     },
   };
 }
@@ -185,12 +164,12 @@ const begin = (settings: Settings = {}): Statement =>
   settings.transaction_isolation === 'repeatable read' ? BEGIN_REPEATABLE_READ : BEGIN;
 const ROLLBACK: Statement = { text: 'rollback', values: [] };
 
-async function rehearse(pool: Pool, statements: readonly Statement[], epoch: number): Promise<void> {
+async function rehearse(pool: Pool, runner: BatchRunner, role: Role, batch: readonly Statement[]): Promise<void> {
   const client = await pool.connect();
   let broken = false;
   const once = async () => {
     broken = true;
-    await submit(client, statements, epoch, () => {}).catch(async (error) => {
+    await runner.submit(client, role, batch).catch(async (error) => {
       // The rollback at the end of the batch was skipped with the rest of it.
       await client.query('rollback');
       broken = false;
@@ -206,49 +185,6 @@ async function rehearse(pool: Pool, statements: readonly Statement[], epoch: num
   } finally {
     client.release(broken);
   }
-}
-
-/** One statement that switches to the caller's role and tells SQL who that is, until the transaction ends. */
-function prologue(claims: Claims, settings: Settings = {}): Statement {
-  const pairs = Object.entries(settings).filter(([name]) => name !== 'transaction_isolation');
-  let text = `select set_config('role', $1, true), set_config('request.jwt.claims', $2, true)`;
-  const values = [claims.role, toClaimsText(claims)];
-  for (const [name, value] of pairs) {
-    text += `, set_config($${values.push(name)}, $${values.push(value)}, true)`;
-  }
-  return { text, values };
-}
-
-const identity = (claims: Claims): Settings => ({ role: claims.role, 'request.jwt.claims': toClaimsText(claims) });
-
-/** The same until the session ends. */
-function setSession(settings: Settings): Statement {
-  const values: string[] = [];
-  const calls = Object.entries(settings).map(
-    ([name, value]) => `set_config($${values.push(name)}, $${values.push(value)}, false)`,
-  );
-  return { text: `select ${calls.join(', ')}`, values };
-}
-
-function submit(
-  client: PoolClient,
-  statements: readonly Statement[],
-  epoch: number,
-  done: (broken?: boolean) => void,
-): Promise<TextRow[][]> {
-  return new Promise((resolve, reject) => {
-    client.query(
-      new Batch(statements, epoch, (error, results) => {
-        if (error) {
-          done(!('severity' in error));
-          reject(error);
-        } else {
-          done();
-          resolve(results);
-        }
-      }),
-    );
-  });
 }
 
 interface Queryable {
@@ -287,12 +223,6 @@ function copiesOf(client: PoolClient): Pick<Tx, 'copyFrom' | 'copyTo'> {
       }),
     copyTo: (text) => client.query(new CopyTo(text)).stream,
   };
-}
-
-/** A pool and how its connections are made. */
-interface Login {
-  pool: Pool;
-  config: PoolConfig;
 }
 
 async function inTransaction<Result>(
@@ -353,20 +283,5 @@ async function runAlone(
   } finally {
     signal?.removeEventListener('abort', cancel);
     client.release(true);
-  }
-}
-
-/** Ends the statement that a connection is running. The same login may always do that to itself. */
-async function cancelBackend(config: PoolConfig, client: PoolClient): Promise<void> {
-  const { processID } = client as PoolClient & { processID: number };
-  const other = new Client(config);
-  other.on('error', () => {});
-  try {
-    await other.connect();
-    await other.query('select pg_cancel_backend($1)', [processID]);
-  } catch {
-    // The statement then ends at its own time limit.
-  } finally {
-    await other.end().catch(() => {});
   }
 }

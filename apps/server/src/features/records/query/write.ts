@@ -15,16 +15,20 @@ export const MERGED_SETTING = 'records.merged';
 
 /** The statement that writes; it returns what rendering the answer has asked for. */
 export function renderWrite(context: RenderContext, plan: WritePlan): Sql {
-  const returning = sql` returning ${renderReturning(context)}`;
+  return sql`${renderBareWrite(context, plan)} returning ${renderReturning(context)}`;
+}
+
+/** The same, returning nothing. */
+export function renderBareWrite(context: RenderContext, plan: WritePlan): Sql {
   const table = sql`${qualifiedName(plan.relation)} as ${TABLE}`;
   switch (plan.action) {
     case 'insert':
     case 'put':
-      return sql`${renderInsert(context, plan, table)}${returning}`;
+      return renderInsert(context, plan, table);
     case 'update':
-      return sql`${renderUpdate(context, plan, table)}${returning}`;
+      return renderUpdate(context, plan, table);
     case 'delete':
-      return sql`delete from ${table}${renderWhere(context, plan)}${returning}`;
+      return sql`delete from ${table}${renderWhere(context, plan)}`;
   }
 }
 

@@ -1,0 +1,120 @@
+/** Runs batches: on a lane where they may share one, else on a connection of a pool. */
+import { Client, type Pool, type PoolClient, type PoolConfig } from 'pg';
+import { isStaleStatement, type Statement, type TextRow } from './batch.ts';
+import type { Role } from './db.ts';
+import { createLanes } from './lanes.ts';
+import type { StatementState } from './prepared.ts';
+import { Wire } from './wire.ts';
+
+/** A pool and how its connections are made. */
+export interface Login {
+  pool: Pool;
+  config: PoolConfig;
+}
+
+type Measured = (text: string, ms: number) => void;
+
+export interface BatchRunner {
+  readonly statements: StatementState;
+  /** Runs a batch on a connection of the pool, and returns the rows of its last statement. */
+  run(login: Login, scope: Role | undefined, batch: readonly Statement[]): Promise<TextRow[]>;
+  /** The same for a user's prologue and statement, on a lane if that is given and has room. */
+  asUser(
+    role: Role,
+    batch: readonly [Statement, Statement],
+    options: { lane: Statement['kind']; signal: (() => AbortSignal) | undefined },
+  ): Promise<TextRow[]>;
+  /** Runs a batch on a connection that was taken from a pool. */
+  submit(client: PoolClient, scope: Role | undefined, batch: readonly Statement[]): Promise<TextRow[]>;
+  close(): Promise<void>;
+}
+
+/** @param users the login for which lanes are opened */
+export function createBatchRunner(users: Login): BatchRunner {
+  const statements: StatementState = { epoch: 0, hits: 0, misses: 0 };
+  const wires = new WeakMap<PoolClient, Wire>();
+  // Apart, because a commit waits for the disk.
+  const lanes = { read: createLanes(users.config, statements), write: createLanes(users.config, statements) };
+
+  const wireOf = (client: PoolClient): Wire => {
+    const known = wires.get(client);
+    if (known) return known;
+    const wire = new Wire(client, statements);
+    wires.set(client, wire);
+    return wire;
+  };
+  const submit: BatchRunner['submit'] = (client, scope, batch) =>
+    new Promise((resolve, reject) => {
+      wireOf(client).send(scope, batch, (error, rows) => (error ? reject(error) : resolve(rows)));
+    });
+
+  const once = async (
+    { pool, config }: Login,
+    scope: Role | undefined,
+    batch: readonly Statement[],
+    signal?: AbortSignal,
+    measured?: Measured,
+  ) => {
+    signal?.throwIfAborted();
+    const client = await pool.connect();
+    let isCancelled = false;
+    const cancel = () => {
+      // It may arrive late and hit what runs next, so nobody else gets this connection.
+      isCancelled = true;
+      void cancelBackend(config, client);
+    };
+    signal?.addEventListener('abort', cancel, { once: true });
+    const startedAt = performance.now();
+    try {
+      const rows = await submit(client, scope, batch);
+      measured?.(batch.at(-1)?.text ?? '', performance.now() - startedAt);
+      return rows;
+    } finally {
+      signal?.removeEventListener('abort', cancel);
+      client.release(!wireOf(client).isOpen || isCancelled);
+    }
+  };
+  /** A prepared statement that is out of date has done nothing, and is sent again. */
+  const run = async (...parameters: Parameters<typeof once>) => {
+    try {
+      return await once(...parameters);
+    } catch (error) {
+      if (!isStaleStatement(error)) throw error;
+      return await once(...parameters);
+    }
+  };
+
+  return {
+    statements,
+    submit,
+    run,
+    async asUser(role, batch, { lane: kind, signal }) {
+      const lane = kind && lanes[kind];
+      try {
+        const rows = await lane?.run(role, batch);
+        if (rows) return rows;
+      } catch (error) {
+        if (!isStaleStatement(error)) throw error;
+      }
+      return await run(users, role, batch, signal?.(), lane?.measured);
+    },
+    async close() {
+      await Promise.all([lanes.read.close(), lanes.write.close()]);
+    },
+  };
+}
+
+/** Ends the statement that a connection is running. The same login may always do that to itself. */
+export async function cancelBackend(config: PoolConfig, client: PoolClient): Promise<void> {
+  const { processID } = client as PoolClient & { processID: number };
+  const other = new Client(config);
+  other.on('error', () => {});
+  try {
+    await other.connect();
+    await other.query('select pg_cancel_backend($1)', [processID]);
+  } catch {
+    // The statement then ends at its own time limit.
+  } finally {
+    await other.end().catch(() => {});
+  }
+}
