@@ -139,7 +139,7 @@ function renderShown(context: RenderContext, link: Link): Sql {
     );
     if (isSpread) return renderRows(context, node, link, [...exported, sql`true as "present"`]);
     if (exported.length > 0) return renderWithExports(context, link, exported);
-    return sql`select row_to_json(r.*) as "body", true as "present" from (${renderRows(context, node, link, [])}) r`;
+    return sql`select row_to_json(r.*) as "body", true as "present" from (${renderRows(context, atMostOne(link), link, [])}) r`;
   }
   const columns = isSpread ? node.outputs.flatMap((output) => (output.kind === 'all' ? [] : [output.name])) : [];
   const lists = isSpread
@@ -147,6 +147,14 @@ function renderShown(context: RenderContext, link: Link): Sql {
     : [sql`json_agg(r.*) as "body"`];
   const present = link.embed.isInner || isAsked(link.embed, link.parent) ? [sql`count(*) > 0 as "present"`] : [];
   return sql`select ${sql.join([...lists, ...present])} from (${renderRows(context, node, link, [])}) r`;
+}
+
+/**
+ * Inside a list that is made anew for each row of the request, the planner might join a small table as a whole, and
+ * make JSON of all its rows each time. A limit keeps it from that; at the top joining as a whole is what is wanted.
+ */
+function atMostOne({ parent, embed: { node } }: Link): NodePlan {
+  return parent.number === 0 || node.limit !== undefined ? node : { ...node, limit: { literal: 1 } };
 }
 
 /** The JSON object with columns for the parent's order beside it, which must not show in the object. */
