@@ -22,13 +22,25 @@ export function share(figure: string, ours: number, ceiling: number, atLeast: nu
   };
 }
 
+/** A share of 1. */
+export function percentage(figure: string, value: number, atLeast: number): Figure {
+  return {
+    figure,
+    ours: `${(value * 100).toFixed(2)} %`,
+    reference: '',
+    ratio: value.toFixed(2),
+    wanted: `>= ${atLeast}`,
+    ok: value >= atLeast,
+  };
+}
+
 /** Less is better: what we need as a share of a limit. */
 export function within(figure: string, value: number, limit: number, unit: string): Figure {
   const ratio = value / limit;
   return {
     figure,
     ours: `${Math.round(value)} ${unit}`,
-    reference: `limit ${limit} ${unit}`,
+    reference: `limit ${Math.round(limit)} ${unit}`,
     ratio: ratio.toFixed(2),
     wanted: '<= 1',
     ok: ratio <= 1,

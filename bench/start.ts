@@ -1,10 +1,8 @@
 /** How long a start takes, and what an idle server costs in memory. */
-import { execFile } from 'node:child_process';
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { promisify } from 'node:util';
 import { type Figure, median, within } from './figure.ts';
+import { proportionalSetSize } from './processes.ts';
 import { type Measured, removeFolder, scratchFolder, startServer } from './server.ts';
 
 const ROUNDS = 5;
@@ -21,7 +19,7 @@ export async function measureStart(): Promise<Figure[]> {
     await first.result.stop();
     const second = await timed(() => startServer(dataDir));
     await sleep(IDLE_MS);
-    memory.push(await proportionalSetSize(second.result));
+    memory.push(await proportionalSetSize(second.result.child));
     await second.result.stop();
     await removeFolder(folder);
     fresh.push(first.ms);
@@ -38,24 +36,4 @@ async function timed(start: () => Promise<Measured>): Promise<{ ms: number; resu
   const began = performance.now();
   const result = await start();
   return { ms: performance.now() - began, result };
-}
-
-/** Memory shared between processes counts once: the sum of each one's share (Linux only). In MB. */
-async function proportionalSetSize({ child }: Measured): Promise<number> {
-  const { stdout } = await promisify(execFile)('ps', ['-e', '-o', 'pid=,ppid=']);
-  const parents = new Map(
-    stdout
-      .trim()
-      .split('\n')
-      .map((line) => line.trim().split(/\s+/).map(Number) as [number, number]),
-  );
-  const isOurs = (pid: number | undefined): boolean =>
-    pid !== undefined && (pid === child.pid || (parents.has(pid) && isOurs(parents.get(pid))));
-  let total = 0;
-  for (const pid of parents.keys()) {
-    if (!isOurs(pid)) continue;
-    const rollup = await readFile(`/proc/${pid}/smaps_rollup`, 'utf8').catch(() => '');
-    total += Number(rollup.match(/^Pss:\s+(\d+)/m)?.[1] ?? 0) / 1024;
-  }
-  return total;
 }

@@ -129,3 +129,14 @@ test('it is for admins only', async () => {
   expect((await as('alice').post(at('tasks/records'), [{ id: 9 }])).status).toBe(403);
   expect((await as('anon').patch(at('tasks/records'), { pkKeys: { id: 1 }, data: { title: 'x' } })).status).toBe(403);
 });
+
+test('an admin is told how well the caches work', async () => {
+  const { as } = await startApi(TABLES);
+  const caches = '/api/database/admin/caches';
+  for (let round = 0; round < 3; round++) await as('admin').get('/api/database/records/tasks?id=eq.1');
+  const { status, body } = await as('admin').get(caches);
+  expect([status, body.plans]).toEqual([200, { hits: 2, misses: 1, size: 1 }]);
+  expect(body.statements.hits).toBeGreaterThan(0);
+  expect(body.statements.misses).toBeGreaterThan(0);
+  for (const who of ['anon', 'nobody'] as Who[]) expect((await as(who).get(caches)).body.plans).toBeUndefined();
+});

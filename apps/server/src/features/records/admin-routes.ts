@@ -1,4 +1,4 @@
-/** `/api/database/admin/tables/:table/records`: what the dashboard's table editor needs. */
+/** `/api/database/admin/tables/:table/records`: what the dashboard's table editor needs; and the engine's caches. */
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import type { TextRow } from '#platform/db/batch.ts';
@@ -44,6 +44,8 @@ interface AdminOptions {
 }
 
 export const adminRoutes: FastifyPluginAsyncZod<AdminOptions> = async (app, { db, cache }) => {
+  app.get('/api/database/admin/caches', async () => cacheStats({ db, cache }));
+
   const path = '/api/database/admin/tables/:table/records';
   const relationOf = ({ params, query }: { params: { table: string }; query: { schema: string } }) =>
     requireRelation(cache.current, query.schema, params.table);
@@ -104,6 +106,12 @@ export const adminRoutes: FastifyPluginAsyncZod<AdminOptions> = async (app, { db
     },
   );
 };
+
+/** How well the engine remembers: requests whose plan, and statements that PostgreSQL, knew already. */
+function cacheStats({ db, cache }: AdminOptions) {
+  const { hits, misses } = db.preparedStatements;
+  return { plans: cache.current.plans.stats, statements: { hits, misses } };
+}
 
 async function runOne(db: Db, claims: Claims, statement: Sql): Promise<TextRow> {
   const { text, values } = compile(statement);
