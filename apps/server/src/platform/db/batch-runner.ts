@@ -55,8 +55,7 @@ export function createBatchRunner(users: Login): BatchRunner {
     signal?: AbortSignal,
     measured?: Measured,
   ) => {
-    signal?.throwIfAborted();
-    const client = await pool.connect();
+    const client = await connect(pool, signal);
     let isCancelled = false;
     const cancel = () => {
       // It may arrive late and hit what runs next, so nobody else gets this connection.
@@ -102,6 +101,15 @@ export function createBatchRunner(users: Login): BatchRunner {
       await Promise.all([lanes.read.close(), lanes.write.close()]);
     },
   };
+}
+
+/** A connection of the pool, unless the signal is raised before there is one. */
+export async function connect(pool: Pool, signal: AbortSignal | undefined): Promise<PoolClient> {
+  signal?.throwIfAborted();
+  const client = await pool.connect();
+  if (signal?.aborted) client.release();
+  signal?.throwIfAborted();
+  return client;
 }
 
 /** Ends the statement that a connection is running. The same login may always do that to itself. */

@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream';
 import { Pool, type PoolClient, type PoolConfig, type QueryResultRow } from 'pg';
 import { isStaleStatement, type Statement, type TextRow } from './batch.ts';
-import { type BatchRunner, cancelBackend, createBatchRunner, type Login } from './batch-runner.ts';
+import { type BatchRunner, cancelBackend, connect, createBatchRunner, type Login } from './batch-runner.ts';
 import { CopyFrom, CopyTo } from './copy.ts';
 import { identity, prologue, setSession } from './prologue.ts';
 import { RawQuery, type RawResult, type ReadLimits } from './raw-query.ts';
@@ -231,8 +231,7 @@ async function inTransaction<Result>(
   begin: (client: PoolClient) => Promise<unknown>,
   signal?: AbortSignal,
 ): Promise<Result> {
-  signal?.throwIfAborted();
-  const client = await pool.connect();
+  const client = await connect(pool, signal);
   // SQL of the caller's own may leave settings, temporary tables or locks in the session, and a cancellation
   // may still be on its way: nobody else gets this connection then.
   let dirty = false;
@@ -273,8 +272,7 @@ async function runAlone(
   session: Statement,
   signal?: AbortSignal,
 ): Promise<RawResult> {
-  signal?.throwIfAborted();
-  const client = await pool.connect();
+  const client = await connect(pool, signal);
   const cancel = () => void cancelBackend(config, client);
   signal?.addEventListener('abort', cancel, { once: true });
   try {
