@@ -8,13 +8,14 @@ import { readConfig } from './config.ts';
 import { wrongCode } from './email-codes.ts';
 import { tellPasswordChanged } from './password-reset.ts';
 import { checkPasswordRules, hashPassword, isPasswordOf } from './passwords.ts';
-import { findByEmail, readUser, USER_WRITER } from './users.ts';
+import { findByEmail, originOf, readUser, USER_WRITER } from './users.ts';
 import { attemptsOn } from './verification.ts';
 
-/** Who wants to change something, and in which session. */
-interface Owner {
+/** Who wants to change something, in which session, and from which network address. */
+export interface Owner {
   userId: string;
   sessionId: string;
+  address: string | null;
 }
 
 /** Sends a code to the user's own address, to be used where a password would be asked for. */
@@ -32,7 +33,7 @@ export async function sendReauthentication(auth: EmailAuth, userId: string): Pro
  */
 async function reauthenticate(
   { db, codes, throttle }: EmailAuth,
-  userId: string,
+  { userId, address }: Owner,
   { currentPassword, otp }: { currentPassword?: string | undefined; otp?: string | undefined },
 ): Promise<{ user: User; password: string | null }> {
   const user = await readUser(db.system, userId);
@@ -43,10 +44,11 @@ async function reauthenticate(
     return row?.password ?? null;
   };
   if (currentPassword !== undefined) {
-    const checked = await throttle.attempt(`user:${email}`, async () => {
+    const check = async () => {
       const password = await readPassword();
       return (await isPasswordOf(password, currentPassword)) ? { password } : undefined;
-    });
+    };
+    const checked = await throttle.attempt(`user:${email}`, check, originOf(email, address));
     // Not 401: clients would take it for an expired token and try again with a fresh one.
     if (!checked) throw new AppError('FORBIDDEN', 'The current password is wrong', { nextActions: WITHOUT_PASSWORD });
     return { user, ...checked };
@@ -54,9 +56,8 @@ async function reauthenticate(
   if (otp === undefined) {
     throw new AppError('INVALID_INPUT', 'currentPassword: or otp is required', { nextActions: WITHOUT_PASSWORD });
   }
-  const isRight = await throttle.attempt(attemptsOn(email), async () => {
-    return (await codes.redeemCode(db.system, email, 'REAUTHENTICATE', otp)) || undefined;
-  });
+  const redeem = async () => (await codes.redeemCode(db.system, email, 'REAUTHENTICATE', otp)) || undefined;
+  const isRight = await throttle.attempt(attemptsOn(email), redeem, originOf(email, address));
   if (!isRight) throw wrongCode();
   return { user, password: await readPassword() };
 }
@@ -67,12 +68,13 @@ const WITHOUT_PASSWORD =
 /** Sets a new password. All sessions end but the one that asked. @throws AppError */
 export async function changePassword(
   auth: EmailAuth,
-  { userId, sessionId }: Owner,
+  owner: Owner,
   { newPassword, ...proof }: ChangePassword,
 ): Promise<void> {
   const { db } = auth;
+  const { userId, sessionId } = owner;
   checkPasswordRules(await readConfig(db.system), newPassword);
-  const { user, password } = await reauthenticate(auth, userId, proof);
+  const { user, password } = await reauthenticate(auth, owner, proof);
   const hashed = await hashPassword(newPassword);
   await db.as(USER_WRITER).tx(async (tx) => {
     await tx.query(sql`select set_config('insforge.kept_session', ${sessionId}, true)`);
@@ -86,27 +88,31 @@ export async function changePassword(
 }
 
 /** Sends a code to the new address. Whether somebody else has it is not told. @throws AppError */
-export async function changeEmail(auth: EmailAuth, userId: string, { newEmail, ...proof }: ChangeEmail): Promise<void> {
-  const { user } = await reauthenticate(auth, userId, proof);
+export async function changeEmail(auth: EmailAuth, owner: Owner, { newEmail, ...proof }: ChangeEmail): Promise<void> {
+  const { user } = await reauthenticate(auth, owner, proof);
   if (user.email.toLowerCase() === newEmail) {
     throw new AppError('INVALID_INPUT', 'newEmail: is the address of this account already');
   }
   await auth.db.system.tx(async (tx) => {
     const isDecoy = (await findByEmail(tx, newEmail)) !== undefined;
-    await mailCode(auth, tx, { purpose: `CHANGE_EMAIL:${userId}`, kind: 'code', email: newEmail, isDecoy });
+    await mailCode(auth, tx, { purpose: `CHANGE_EMAIL:${owner.userId}`, kind: 'code', email: newEmail, isDecoy });
   });
 }
 
 /** Gives the account the new address, which counts as verified. @throws AppError */
-export async function confirmEmail(auth: EmailAuth, userId: string, { email, otp }: ConfirmEmail): Promise<User> {
+export async function confirmEmail(
+  auth: EmailAuth,
+  { userId, address }: Owner,
+  { email, otp }: ConfirmEmail,
+): Promise<User> {
   const { db, codes, throttle, outbox } = auth;
   const before = await readUser(db.system, userId);
-  const user = await throttle.attempt(attemptsOn(email), () =>
+  const redeem = () =>
     db.as(USER_WRITER).tx(async (tx) => {
       const isRight = await codes.redeemCode(tx, email, `CHANGE_EMAIL:${userId}`, otp);
       return isRight ? setEmail(tx, userId, email) : undefined;
-    }),
-  );
+    });
+  const user = await throttle.attempt(attemptsOn(email), redeem, originOf(email, address));
   if (!user) throw wrongCode();
   const variables = { email: before.email, newEmail: email };
   await db.system.tx((tx) =>

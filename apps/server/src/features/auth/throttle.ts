@@ -108,11 +108,12 @@ async function checkPatience(
       select exists (select from auth.sessions s where s.ip_address <<= ${network}::inet and ${sessions}) as "isAtHome"
     )
     select "isAtHome", longest.free_at as "freeAt", longest.account is not null as "isAccount",
-      ceil(extract(epoch from longest.free_at - now()))::float8 as seconds,
+      ceil(extract(epoch from longest.free_at - clock_timestamp()))::float8 as seconds,
       exists (select from auth.login_failures where account = ${account}) as "hasFailures"
     from home left join lateral (
       select free_at, account from auth.login_failures f
-      where free_at > now() and case
+      -- Not now(), which may be before a failure that this statement sees already.
+      where free_at > clock_timestamp() and case
         when "isAtHome" then account = ${account} and network = ${network}
         else account = ${account} and network is null or account is null and network = ${network} end
       order by free_at desc limit 1

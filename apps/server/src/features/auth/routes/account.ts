@@ -9,7 +9,8 @@ import {
 import type { FastifyRequest, onRequestAsyncHookHandler } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { AppError } from '#platform/errors.ts';
-import { changeEmail, changePassword, confirmEmail, sendReauthentication } from '../account-changes.ts';
+import { addressOf } from '#platform/http/caller.ts';
+import { changeEmail, changePassword, confirmEmail, type Owner, sendReauthentication } from '../account-changes.ts';
 import type { EmailAuth } from '../code-mails.ts';
 import { LIMITS } from './limits.ts';
 import { ownSessionOf } from './own-session.ts';
@@ -43,7 +44,7 @@ export const accountRoutes: FastifyPluginAsyncZod<AccountOptions> = async (app, 
     '/api/auth/users/current/email',
     { onRequest: mailLimit, schema: { body: ChangeEmailSchema, response: { 202: SentSchema } } },
     async (request, reply) => {
-      await changeEmail(auth, ownerOf(request).userId, request.body);
+      await changeEmail(auth, ownerOf(request), request.body);
       return reply.status(202).send({
         success: true,
         message: 'If the new address is free, we have sent a code to it: POST /api/auth/users/current/email/confirm.',
@@ -55,13 +56,13 @@ export const accountRoutes: FastifyPluginAsyncZod<AccountOptions> = async (app, 
     '/api/auth/users/current/email/confirm',
     { config: { rateLimit: LIMITS.signIn }, schema: { body: ConfirmEmailSchema, response: { 200: UserReplySchema } } },
     // Tokens name the old address until the next refresh.
-    async (request) => ({ user: await confirmEmail(auth, ownerOf(request).userId, request.body) }),
+    async (request) => ({ user: await confirmEmail(auth, ownerOf(request), request.body) }),
   );
 };
 
-function ownerOf(request: FastifyRequest): { userId: string; sessionId: string } {
+function ownerOf(request: FastifyRequest): Owner {
   const { id, realm, subject } = ownSessionOf(request);
-  if (realm === 'user') return { userId: subject, sessionId: id };
+  if (realm === 'user') return { userId: subject, sessionId: id, address: addressOf(request) };
   throw new AppError('FORBIDDEN', 'The admin has no account of this kind', {
     nextActions: 'The admin is configured with ROOT_ADMIN_USERNAME and ROOT_ADMIN_PASSWORD.',
   });
