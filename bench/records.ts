@@ -10,7 +10,7 @@ import { type Measured, readKeys, removeFolder, scratchFolder, startProgram, sta
 
 const CONNECTIONS = 32;
 const SECONDS = 2;
-const ROUNDS = 5;
+const ROUNDS = 3;
 const KEY = '4711';
 
 /** A server with the tables of the scenarios, and a user who is signed in. */

@@ -7,7 +7,7 @@ const READ_ONLY: Settings = { transaction_read_only: 'on' };
 /** Only on a lane are statements cut so soon, which tells where one ran. */
 const LIMIT = `current_setting('statement_timeout')`;
 const CUT = '50ms';
-/** A busy machine may cut what is short; a statement then stays off the lanes for ten seconds. */
+/** A busy machine may cut what is short; a statement then stays off the lanes for a while. */
 const PATIENT = { interval: 1, timeout: 25_000 };
 
 const read = (text: string, ...values: (string | null)[]): Statement => ({ text, values, kind: 'read' });

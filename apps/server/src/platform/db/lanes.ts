@@ -18,8 +18,6 @@ const CUT_MS = 50;
 /** So much work may be waiting on a lane before the next one is used, and so much on all before there is no room. */
 const FILLED_MS = 4;
 const FULL_MS = 10;
-/** For how long a statement stays away after it was cut. */
-const BARRED_MS = 10_000;
 /** A lane without work is closed, like the idle connections of a pool. */
 const IDLE_MS = 10_000;
 
@@ -88,9 +86,8 @@ export function createLanes(config: PoolConfig, state: StatementState): Lanes {
     measured: paces.note,
     run(scope, batch) {
       const pace = paces.find(batch[1].text);
-      if (!pace?.isShort) return undefined;
       const now = performance.now();
-      if (pace.barredUntil > now) return undefined;
+      if (!pace?.isShort(now)) return undefined;
       const lane = choose();
       if (!lane) return undefined;
       if (lane.wire.depth === 0) lane.workingSince = now;
@@ -102,7 +99,7 @@ export function createLanes(config: PoolConfig, state: StatementState): Lanes {
           lane.answered.push(pace);
           if (!error) resolve(rows);
           else if (isDatabaseError(error) && error.code === QUERY_CANCELED) {
-            pace.barredUntil = performance.now() + BARRED_MS;
+            pace.bar(performance.now());
             resolve(undefined);
           } else reject(error);
         });

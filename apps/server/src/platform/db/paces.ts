@@ -1,19 +1,29 @@
 /** Statements that usually take longer are no gain on a lane. */
 const SHORT_MS = 5;
+/** For how long a statement stays away after it was cut: at first, and at most when it is cut again and again. */
+const FIRST_BAR_MS = 250;
+const LAST_BAR_MS = 16_000;
 const MAX_PACES = 2_000;
 
 /** How long a statement usually takes. */
 export class Pace {
   ms: number;
-  /** Until then it was found too slow, whatever it usually takes. */
-  barredUntil = 0;
+  #barredUntil = 0;
+  #barMs = FIRST_BAR_MS;
 
   constructor(ms: number) {
     this.ms = ms;
   }
 
-  get isShort(): boolean {
-    return this.ms <= SHORT_MS;
+  isShort(now: number): boolean {
+    return this.ms <= SHORT_MS && this.#barredUntil <= now;
+  }
+
+  /** It was too slow for a lane, whatever it usually takes; that may be the machine's doing, or its own. */
+  bar(now: number): void {
+    const isRepeated = now < this.#barredUntil + LAST_BAR_MS;
+    this.#barMs = isRepeated ? Math.min(2 * this.#barMs, LAST_BAR_MS) : FIRST_BAR_MS;
+    this.#barredUntil = now + this.#barMs;
   }
 
   average(ms: number): void {
