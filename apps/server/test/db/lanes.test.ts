@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import type { Statement, TextRow } from '../../src/platform/db/batch.ts';
 import type { Claims, Db, Settings } from '../../src/platform/db/db.ts';
 import { openDoors, user } from './doors.ts';
@@ -233,4 +233,27 @@ test('a client that leaves while it waits for a connection is not served', async
   await occupied;
   expect(await waiting).toBe(DOMException.ABORT_ERR);
   expect(await db.as(user('a')).text(read('select 1'), READ_ONLY)).toEqual([['1']]);
+});
+
+test('a statement with more values than fit is refused, and the connection goes on', async () => {
+  const { db } = await openDoors(1);
+  const many = { ...read('select $1'), values: Array<string>(65_536).fill('x') };
+  await expect(db.as(user('a')).text(many, READ_ONLY)).rejects.toHaveProperty('code', 'INVALID_INPUT');
+  expect(await db.as(user('a')).text(read('select 1'), READ_ONLY)).toEqual([['1']]);
+});
+
+test('a lane that nobody uses is closed', async () => {
+  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+  onTestFinished(() => void vi.useRealTimers());
+  const { db, owner } = await openDoors(2);
+  await toLane(db, read(`select ${LIMIT}`));
+  const lanes = async () =>
+    (
+      await owner.query(`select from pg_stat_activity where datname = current_database() and query like '%statement_timeout%'
+      and pid <> pg_backend_pid()`)
+    ).rowCount;
+  const before = Number(await lanes());
+  vi.advanceTimersByTime(20_000);
+  await expect.poll(lanes, { timeout: 5_000 }).toBeLessThan(before);
+  await toLane(db, read(`select ${LIMIT}`));
 });

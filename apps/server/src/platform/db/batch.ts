@@ -6,6 +6,9 @@
  */
 import { isDatabaseError } from '#platform/errors.ts';
 
+/** More values do not fit into the message that carries them. */
+export const MAX_VALUES = 65_535;
+
 /** One statement of a batch. All values travel as text; PostgreSQL infers their types. */
 export interface Statement {
   text: string;
@@ -96,7 +99,9 @@ export class BatchWriter {
   take(): Buffer {
     const written = this.#buffer.subarray(0, this.#end);
     const rest = this.#buffer.length - this.#end;
-    this.#buffer = rest < LEAST_BYTES ? Buffer.allocUnsafe(SLAB_BYTES) : this.#buffer.subarray(this.#end);
+    // Of a large buffer not even a slice is kept, since it would keep all of it.
+    const isUsedUp = rest < LEAST_BYTES || this.#buffer.buffer.byteLength > SLAB_BYTES;
+    this.#buffer = isUsedUp ? Buffer.allocUnsafe(SLAB_BYTES) : this.#buffer.subarray(this.#end);
     this.#end = 0;
     return written;
   }

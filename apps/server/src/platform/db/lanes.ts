@@ -18,6 +18,8 @@ const CUT_MS = 50;
 /** So much work may be waiting on a lane before the next one is used, and so much on all before there is no room. */
 const FILLED_MS = 4;
 const FULL_MS = 10;
+/** The most that a statement which is cut can have behind it. */
+const MAX_DEPTH = 32;
 /** A lane without work is closed, like the idle connections of a pool. */
 const IDLE_MS = 10_000;
 
@@ -31,6 +33,8 @@ interface Lane {
   answered: Pace[];
   /** Since when it has been working on what is answered next. */
   workingSince: number;
+  /** Something was cut, and what follows may be in for the same: nothing more until all of it is answered. */
+  isStalled: boolean;
 }
 
 export interface Lanes {
@@ -58,11 +62,15 @@ export function createLanes(config: PoolConfig, state: StatementState): Lanes {
     } catch {
       return; // Whoever asked uses the pool, which tells what is wrong.
     }
-    const lane: Lane = { wire: new Wire(client, state, () => settle(lane)), backlog: 0, answered: [], workingSince: 0 };
+    const lane = createLane(new Wire(client, state, () => settle(lane)));
     lanes.set(client, lane);
     let seen = lane.workingSince;
     const idle = setInterval(() => {
-      if (lane.workingSince === seen && lane.wire.depth === 0) void client.end();
+      if (lane.workingSince === seen && lane.wire.depth === 0) {
+        // First, so that nobody gets on it any more.
+        lanes.delete(client);
+        void client.end();
+      }
       seen = lane.workingSince;
     }, IDLE_MS).unref();
     client.once('end', () => {
@@ -74,7 +82,7 @@ export function createLanes(config: PoolConfig, state: StatementState): Lanes {
   const choose = (): Lane | undefined => {
     let best: Lane | undefined;
     for (const lane of lanes.values()) {
-      if (!lane.wire.isOpen) continue;
+      if (!lane.wire.isOpen || lane.isStalled || lane.wire.depth >= MAX_DEPTH) continue;
       if (lane.backlog < FILLED_MS) return lane;
       if (lane.backlog < (best?.backlog ?? FULL_MS)) best = lane;
     }
@@ -100,6 +108,7 @@ export function createLanes(config: PoolConfig, state: StatementState): Lanes {
           if (!error) resolve(rows);
           else if (isDatabaseError(error) && error.code === QUERY_CANCELED) {
             pace.bar(performance.now());
+            lane.isStalled = true;
             resolve(undefined);
           } else reject(error);
         });
@@ -113,6 +122,8 @@ export function createLanes(config: PoolConfig, state: StatementState): Lanes {
   };
 }
 
+const createLane = (wire: Wire): Lane => ({ wire, backlog: 0, answered: [], workingSince: 0, isStalled: false });
+
 /** What arrives together was made one after the other: each gets its share of the time. */
 function settle(lane: Lane): void {
   const { answered } = lane;
@@ -122,5 +133,7 @@ function settle(lane: Lane): void {
   for (const pace of answered) pace.average(share);
   lane.answered = [];
   lane.workingSince = now;
-  if (lane.wire.depth === 0) lane.backlog = 0;
+  if (lane.wire.depth > 0) return;
+  lane.backlog = 0;
+  lane.isStalled = false;
 }

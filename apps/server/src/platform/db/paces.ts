@@ -8,7 +8,7 @@ const MAX_PACES = 2_000;
 /** How long a statement usually takes. */
 export class Pace {
   ms: number;
-  #barredUntil = 0;
+  #barredUntil = -Infinity;
   #barMs = FIRST_BAR_MS;
 
   constructor(ms: number) {

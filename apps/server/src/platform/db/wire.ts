@@ -3,7 +3,8 @@ import { EventEmitter } from 'node:events';
 import type { Socket } from 'node:net';
 import type { ClientBase } from 'pg';
 import { parse } from 'pg-protocol';
-import { BatchWriter, isStaleStatement, type Statement, type TextRow } from './batch.ts';
+import { AppError } from '#platform/errors.ts';
+import { BatchWriter, isStaleStatement, MAX_VALUES, type Statement, type TextRow } from './batch.ts';
 import type { Role } from './db.ts';
 import { PreparedStatements, type StatementState } from './prepared.ts';
 
@@ -81,6 +82,10 @@ export class Wire {
   send(scope: Role | undefined, statements: readonly Statement[], settle: InFlight['settle']): void {
     if (!this.#isOpen) {
       settle(connectionLost(), []);
+      return;
+    }
+    if (statements.some(({ values }) => values.length > MAX_VALUES)) {
+      settle(new AppError('INVALID_INPUT', `One statement takes at most ${MAX_VALUES} values`), []);
       return;
     }
     const writer = this.#writer;
@@ -204,7 +209,7 @@ function readRow(data: Buffer, start: number): TextRow {
 
 /** The number at the end of a command tag: `INSERT 0 1`, `DELETE 3`. */
 function countOf(data: Buffer, end: number): string {
-  return data.toString('latin1', data.lastIndexOf(SPACE, end) + 1, end - 1);
+  return data.toString('latin1', data.lastIndexOf(SPACE, end - 1) + 1, end - 1);
 }
 
 /** The error as `pg` makes it. */
