@@ -1,3 +1,4 @@
+import { setFlagsFromString } from 'node:v8';
 import type { Node, ParseResult } from 'libpg-query';
 import { AppError } from '#platform/errors.ts';
 
@@ -29,6 +30,8 @@ let loading: Promise<Parser> | undefined;
 /** The parser is PostgreSQL's own, compiled to WebAssembly. Loaded on first use: many servers never need it. */
 export function loadParser(): Promise<Parser> {
   loading ??= import('libpg-query').then(async (parser) => {
+    // To optimise its one huge function, V8 takes half a gigabyte for a moment: more than many servers have.
+    for (const flag of ['--no-wasm-dynamic-tiering', '--no-wasm-tier-up']) setFlagsFromString(flag);
     await parser.loadModule();
     return parser;
   });
