@@ -2,6 +2,7 @@
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { createReadStream, createWriteStream, type ReadStream } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { finished } from 'node:stream/promises';
 import { promisify } from 'node:util';
@@ -35,6 +36,7 @@ export async function measureTransfer(): Promise<Figure[]> {
   const file = join(folder, 'rows.csv');
   await writeRows(file);
   await query('create table sold (id int, name text, amount numeric(10, 2), at timestamptz)');
+  const memory = await peakMemory(server.child.pid);
   const ours: Times = { in: [], out: [] };
   const ceiling: Times = { in: [], out: [] };
   for (let round = 0; round < ROUNDS; round++) {
@@ -51,6 +53,8 @@ export async function measureTransfer(): Promise<Figure[]> {
     );
   }
 
+  const growth = (await peakMemory(server.child.pid)) - memory;
+
   await query(MANY_TABLES);
   const catalog: number[] = [];
   for (let round = 0; round < 5; round++) {
@@ -61,8 +65,15 @@ export async function measureTransfer(): Promise<Figure[]> {
   return [
     share(`CSV import of ${ROWS} rows, beside psql`, rate(ours.in), rate(ceiling.in), 0.5),
     share(`CSV export of ${ROWS} rows, beside psql`, rate(ours.out), rate(ceiling.out), 0.5),
+    within('memory that these took beyond the usual', growth, 64, 'MB'),
     within(`schema of ${TABLES} tables in full (median)`, median(catalog), 300, 'ms'),
   ];
+}
+
+/** The most memory that a process has had so far, in megabytes. */
+async function peakMemory(pid: number | undefined): Promise<number> {
+  const status = await readFile(`/proc/${pid}/status`, 'utf8');
+  return Number(/VmHWM:\s+(\d+)/.exec(status)?.[1]) / 1024;
 }
 
 interface Times {

@@ -56,7 +56,7 @@ export async function runScriptFile(
     const statement = await readStatement(part);
     if (!statement && part.kind === 'statement') continue; // only comments
     if (!statement || isSkipped(statement)) {
-      if (outcome.skipped.length < MAX_SKIPPED) outcome.skipped.push(part.text.slice(0, 100));
+      if (outcome.skipped.length < MAX_SKIPPED) outcome.skipped.push((statement ?? part).text.slice(0, 100));
       continue;
     }
     const table = tableOf(statement);
