@@ -392,3 +392,27 @@ test('a view that reads a table keeps it from being dropped, and says so', async
     body: { error: 'DATABASE_VALIDATION_ERROR', detail: expect.stringContaining('view titles') },
   });
 });
+
+test.each([
+  [{ columns: [{ columnName: 'a', type: 'moood' }] }, 'type "moood" does not exist', 'catalog'],
+  [
+    {
+      columns: [{ columnName: 'a', type: 'uuid' }],
+      foreignKeys: [{ referenceTable: 'nothing', referenceColumns: [{ sourceColumn: 'a', referenceColumn: 'id' }] }],
+    },
+    'relation "public.nothing" does not exist',
+    'GET /api/database/tables',
+  ],
+  [{ columns: [{ columnName: 'a', type: 'integer', defaultValue: 'many' }] }, 'invalid input syntax', 'dryRun'],
+])('what PostgreSQL refuses comes with the statement and a next step: %j', async (table, message, nextStep) => {
+  const { as } = await startApp();
+  expect(await as('admin').post('/api/database/tables', { tableName: 't', ...table })).toMatchObject({
+    status: 400,
+    body: {
+      message: expect.stringContaining(message),
+      nextActions: expect.stringContaining(nextStep),
+      statement: expect.stringContaining('create table "public"."t"'),
+    },
+  });
+  expect((await as('admin').get('/api/database/tables')).body).toEqual([]);
+});

@@ -7,9 +7,10 @@ import {
 } from '@insforge/contract/schema.ts';
 import type { UserTx } from '#platform/db/db.ts';
 import { compile, type Sql, sql } from '#platform/db/sql.ts';
-import { AppError } from '#platform/errors.ts';
+import { AppError, isDatabaseError, toAppError } from '#platform/errors.ts';
 import { columnDefinition, defaultAsSql, typeAsSql } from './columns.ts';
 import { columnForeignKeys, foreignKeyConstraint, truncate } from './foreign-keys.ts';
+import { adviceFor } from './sql/run.ts';
 import { readTable, type Table } from './table-schema.ts';
 
 /** Columns that every table of this API has by itself. */
@@ -214,6 +215,25 @@ function describe(change: UpdateTable, newKeys: readonly ForeignKey[]): string[]
 }
 
 async function run(tx: UserTx, statements: readonly Sql[]): Promise<string[]> {
-  for (const statement of statements) await tx.query(statement);
-  return statements.map((statement) => `${compile(statement).text};`);
+  const texts = statements.map((statement) => `${compile(statement).text};`);
+  for (const [index, statement] of statements.entries()) {
+    await tx.query(statement).catch((error: unknown) => {
+      throw withStatement(error, texts[index]);
+    });
+  }
+  return texts;
+}
+
+/** The statement is ours, so where in it the error is says little; what it was for says more. */
+function withStatement(error: unknown, statement: string | undefined): unknown {
+  if (!isDatabaseError(error)) return error;
+  const known = toAppError(error);
+  if (known.status >= 500) return error;
+  const { position: _ofOurs, ...details } = known.details ?? {};
+  return new AppError(known.code, known.message, {
+    status: known.status,
+    cause: error,
+    nextActions: adviceFor(error) ?? known.nextActions,
+    details: { ...details, statement },
+  });
 }

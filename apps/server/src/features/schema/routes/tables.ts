@@ -108,13 +108,16 @@ export const tableChangeRoutes: FastifyPluginAsyncZod<{ door: SchemaDoor }> = as
       }
       return {
         ...replyTo('deleted', tableName, dryRun),
-        nextActions: 'Its rows are gone for good. Take it out of the types and queries of your app.',
+        nextActions: dryRun ? BEFORE_DROP : AFTER_DROP,
         sql: result,
         ...(warnings.length > 0 ? { warnings } : {}),
       };
     },
   );
 };
+
+const BEFORE_DROP = 'Leave dryRun out to drop it: its rows are then gone for good.';
+const AFTER_DROP = 'Its rows are gone for good. Take it out of the types and queries of your app.';
 
 const named = ({ columnName, type }: { columnName: string; type: string }) => ({ columnName, type });
 

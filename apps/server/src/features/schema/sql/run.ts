@@ -1,6 +1,6 @@
 import type { Db, SystemTx, UserTx } from '#platform/db/db.ts';
 import type { RawResult, ReadLimits } from '#platform/db/raw-query.ts';
-import { AppError, isDatabaseError, toAppError } from '#platform/errors.ts';
+import { AppError, type DatabaseError, isDatabaseError, toAppError } from '#platform/errors.ts';
 import type { Refusal } from './guards.ts';
 import { isOwnerStatement, runAsOwner } from './owner-statements.ts';
 import { nodesOf, type ParsedStatement, type Position, positionAt } from './parse.ts';
@@ -86,6 +86,7 @@ const ADVICE: Readonly<Record<string, string>> = {
   '23514': 'Look the condition up with GET /api/metadata/{table}.',
   '42501': 'project_admin may change what is in public and in schemas it made. GET /api/database/schemas lists them.',
   '42601': 'Correct the syntax at the position given.',
+  '42704': 'See what there is with GET /api/database/catalog?format=markdown; its enums are types as well.',
   '42703': 'See the columns with GET /api/metadata/{table}.',
   '42710': 'It exists already: use IF NOT EXISTS, or drop it first.',
   '42883': 'Check name and argument types; casts help (::uuid). GET /api/database/functions lists your functions.',
@@ -96,6 +97,11 @@ const ADVICE: Readonly<Record<string, string>> = {
   '2BP01': 'Other objects depend on it: drop them first, or add CASCADE to drop them along.',
   '25P02': 'An earlier statement failed.',
 };
+
+/** What to do about an error of a statement, as far as it is a usual one. */
+export function adviceFor({ code, message, hint }: DatabaseError): string | undefined {
+  return extensionAdvice(message) ?? hint ?? ADVICE[code];
+}
 
 const MAX_QUOTED = 500;
 
@@ -114,7 +120,7 @@ export function withPosition(
   return new AppError(known.code, `${known.message} (line ${position.line}, column ${position.column})`, {
     status: known.status,
     cause: error,
-    nextActions: extensionAdvice(error.message) ?? error.hint ?? ADVICE[error.code] ?? known.nextActions,
+    nextActions: adviceFor(error) ?? known.nextActions,
     details: {
       ...details,
       ...position,
