@@ -146,6 +146,9 @@ test('a file that fails leaves nothing, and says where', async () => {
     `copy t from program 'x'`,
     'create role evil',
     'rollback',
+    `create table t (id int); copy t from stdin where set_config('role', 'anon', false) = '';`,
+    'alter system set shared_buffers = 1',
+    `do $$ begin perform 1; end $$; select set_config('search_path', 'auth', false), 1; reset role;`,
   ]) {
     expect([sql, (await importSql(app, sql)).status]).toEqual([sql, 403]);
   }

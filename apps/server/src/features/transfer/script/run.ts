@@ -118,8 +118,10 @@ function inFile({ line, text }: ScriptPart, statement: ParsedStatement) {
   return { script: '\n'.repeat(line - 1) + text, placed: { ...statement, offset: statement.offset + line - 1 } };
 }
 
+/** With the rows behind it, and nothing else: a condition could call what statements may not. */
 function isCopyFromScript({ kind, node }: ParsedStatement): boolean {
-  return kind === 'CopyStmt' && node.is_from === true && node.filename === undefined && !node.is_program;
+  const { is_from, filename, is_program, whereClause } = node;
+  return kind === 'CopyStmt' && is_from === true && filename === undefined && !is_program && whereClause === undefined;
 }
 
 function isSkipped({ kind, node }: ParsedStatement): boolean {
