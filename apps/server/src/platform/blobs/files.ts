@@ -2,79 +2,94 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import { countBytes } from '../buffers.ts';
 
-/** Less than this is collected before it is written, since chunks of a socket are small. */
-const WRITE_BYTES = 64 * 1024;
-/** Writes wait in memory up to this many bytes, while the one before is on its way to the disk. */
-const WAITING_BYTES = 192 * 1024;
+/** What is no more than this is one write. */
+const SMALL_BYTES = 64 * 1024;
+/** Chunks of a socket are small; so much of them makes one write. */
+const SLOT_BYTES = 256 * 1024;
+/** One slot is filled while so many are on their way. */
+const MAX_UNDERWAY = 2;
+const MAX_FREE = 32;
+/** Used again and again, since memory that comes and goes costs more than to copy into it. */
+const free: Uint8Array[] = [];
 
-/** Reads on until there is enough for a write. `rest` is undefined where there is no more. */
+const takeSlot = () => free.pop() ?? new Uint8Array(new SharedArrayBuffer(SLOT_BYTES));
+
+/** Reads on as long as there is little. `isAll` is false where there may be more. */
 export async function takeBeginning(
   bytes: AsyncGenerator<Uint8Array>,
-): Promise<{ beginning: Uint8Array[]; rest: AsyncGenerator<Uint8Array> | undefined }> {
+): Promise<{ beginning: Uint8Array[]; isAll: boolean }> {
   const beginning: Uint8Array[] = [];
-  for (let size = 0; size < WRITE_BYTES; ) {
+  for (let size = 0; size <= SMALL_BYTES; ) {
     const { done, value } = await bytes.next();
-    if (done) return { beginning, rest: undefined };
+    if (done) return { beginning, isAll: true };
     beginning.push(value);
     size += value.length;
   }
-  return { beginning, rest: bytes };
+  return { beginning, isAll: false };
 }
 
-/** Writes what there is, in few large writes, one of them at a time. */
+interface WriteOptions {
+  /** Where in the file. */
+  position?: number;
+  /** Sees all bytes as well, in their order. They lie in shared memory, and stay there until it resolves. */
+  look?: (bytes: Uint8Array) => Promise<void>;
+}
+
+/**
+ * Writes all there is.
+ * @returns the position behind it
+ */
 export async function writeAll(
   file: FileHandle,
-  beginning: Uint8Array[],
-  rest: AsyncIterable<Uint8Array> | undefined,
-): Promise<void> {
-  if (!rest) return writev(file, beginning);
-  let waiting = beginning;
-  let waitingBytes = 0;
-  let writing: Promise<void> | undefined;
-  let failure: unknown;
+  source: AsyncIterable<Uint8Array>,
+  { position = 0, look }: WriteOptions = {},
+): Promise<number> {
+  const underway: Promise<Uint8Array>[] = [];
+  let slot = takeSlot();
+  let filled = 0;
+  let end = position;
+  const send = async (full: Uint8Array, length: number, start: number) => {
+    const bytes = full.subarray(0, length);
+    const [write] = await Promise.allSettled([writeAt(file, bytes, start), look?.(bytes)]);
+    if (write.status === 'rejected') throw write.reason;
+    return full;
+  };
   const flush = () => {
-    const batch = waiting;
-    waiting = [];
-    waitingBytes = 0;
-    writing = writev(file, batch)
-      .catch((error) => {
-        failure ??= error;
-      })
-      .finally(() => {
-        writing = undefined;
-      });
+    const sent = send(slot, filled, end);
+    sent.catch(() => {}); // thrown where it is waited for
+    underway.push(sent);
+    end += filled;
+    filled = 0;
   };
   try {
-    for await (const chunk of rest) {
-      if (failure) break;
-      waiting.push(chunk);
-      waitingBytes += chunk.length;
-      if (writing && waitingBytes >= WAITING_BYTES) await writing;
-      if (!writing && waitingBytes >= WRITE_BYTES) flush();
+    for await (const chunk of source) {
+      for (let taken = 0; taken < chunk.length; ) {
+        const piece = chunk.subarray(taken, taken + slot.length - filled);
+        slot.set(piece, filled);
+        filled += piece.length;
+        taken += piece.length;
+        if (filled < slot.length) continue;
+        flush();
+        const next = underway.length > MAX_UNDERWAY ? await underway.shift() : undefined;
+        slot = next ?? takeSlot();
+      }
     }
+    if (filled > 0) flush();
+    await Promise.all(underway);
+    return end;
   } finally {
-    // Nobody may close the file while it is written.
-    await writing;
+    // Nobody may close the file, or take the memory, while either is in use.
+    const settled = await Promise.allSettled(underway);
+    free.push(...settled.flatMap((sent) => (sent.status === 'fulfilled' ? [sent.value] : [])));
+    free.splice(MAX_FREE);
   }
-  if (!failure && waiting.length > 0) flush();
-  await writing;
-  if (failure) throw failure;
 }
 
 /** One write may take less than it was given, for instance up to the last free byte of the disk. */
-async function writev(file: FileHandle, chunks: Uint8Array[]): Promise<void> {
-  let rest = chunks;
-  while (rest.length > 0) {
-    let { bytesWritten } = rest.length === 1 && rest[0] ? await file.write(rest[0]) : await file.writev(rest);
-    const left: Uint8Array[] = [];
-    for (const chunk of rest) {
-      if (bytesWritten >= chunk.length) bytesWritten -= chunk.length;
-      else {
-        left.push(bytesWritten > 0 ? chunk.subarray(bytesWritten) : chunk);
-        bytesWritten = 0;
-      }
-    }
-    rest = left;
+export async function writeAt(file: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
+  for (let written = 0; written < bytes.length; ) {
+    const { bytesWritten } = await file.write(bytes, written, bytes.length - written, position + written);
+    written += bytesWritten;
   }
 }
 

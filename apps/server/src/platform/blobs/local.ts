@@ -4,7 +4,9 @@ import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { AppError } from '#platform/errors.ts';
 import { BlobMissing, type Blobs, type ByteRange, type StagedBlob, type StageOptions } from './blobs.ts';
-import { readExactly, streamOf, syncFolder, takeBeginning, writeAll } from './files.ts';
+import { createDigests, type Digests, digestNames } from './digests.ts';
+import { readExactly, streamOf, syncFolder, takeBeginning, writeAll, writeAt } from './files.ts';
+import { createHashers, type Hashers, type Hashing } from './hashing.ts';
 import { isBlobId, measure, newBlobId } from './receive.ts';
 
 /** Below this, one read is cheaper than a stream. */
@@ -14,6 +16,11 @@ const LIST_PAGE = 500;
 const SHARDS = [...'0123456789abcdef'];
 /** So many go to one folder before the next has its turn, so that uploads at the same time share its syncs. */
 const SHARD_TURN = 1000;
+
+interface Store {
+  layout: Layout;
+  hashers: Hashers;
+}
 
 /** Where blobs lie: `<folder>/<first digit>/<id>`. */
 interface Layout {
@@ -32,9 +39,10 @@ interface Layout {
  */
 export async function openLocalBlobs(folder: string): Promise<Blobs> {
   const layout = await openLayout(folder);
+  const hashers = createHashers();
   return {
     driver: 'local',
-    stage: (source, options) => stageBlob(layout, source, options),
+    stage: (source, options) => stageBlob({ layout, hashers }, source, options),
     open: (id, range) => openFile(layout.pathOf(id), range),
     stat: (id) => stat(layout.pathOf(id)).then(({ size, ctimeMs: modifiedAt }) => ({ size, modifiedAt }), noEntry),
     copy: (id) => linkFile(layout, id),
@@ -43,7 +51,10 @@ export async function openLocalBlobs(folder: string): Promise<Blobs> {
       for (const id of ids) await unlink(layout.pathOf(id)).catch(noEntry);
     },
     list: () => listFiles(layout),
-    close: () => layout.close(),
+    async close() {
+      await hashers.close();
+      await layout.close();
+    },
   };
 }
 
@@ -95,14 +106,14 @@ function shareRuns(work: () => Promise<void>): () => Promise<void> {
 
 /** What is small waits in memory, and meets the disk only when it is going to stay. */
 async function stageBlob(
-  layout: Layout,
+  { layout, hashers }: Store,
   source: AsyncIterable<Uint8Array>,
   options: StageOptions,
 ): Promise<StagedBlob> {
   const id = layout.newId();
   const path = layout.pathOf(id);
   const { bytes, result } = measure(source, options);
-  const { beginning, rest } = await takeBeginning(bytes);
+  const { beginning, isAll } = await takeBeginning(bytes);
   let file: FileHandle | undefined;
   const discard = async () => {
     await file?.close();
@@ -112,18 +123,45 @@ async function stageBlob(
     await discard();
     return explainFull(error);
   };
-  const write = async () => {
+  const create = async () => {
     file = await open(path, 'wx', 0o600);
-    await writeAll(file, beginning, rest);
+    return file;
   };
   const publish = async () => {
-    if (!rest) await write();
+    const stored = file ?? (await create());
+    if (isAll) await writeAt(stored, Buffer.concat(beginning), 0);
     // Bytes and name together, in one commit of the file system's journal instead of two.
-    await Promise.all([file?.datasync(), layout.syncShardOf(id)]);
-    await file?.close();
+    await Promise.all([stored.datasync(), layout.syncShardOf(id)]);
+    await stored.close();
   };
-  if (rest) await write().catch(orDiscard);
-  return { id, ...result(), commit: () => publish().catch(orDiscard), discard };
+  const names = digestNames(options);
+  const digests = isAll
+    ? hashAll(beginning, names)
+    : await create()
+        .then((created) => writeHashing(created, chain(beginning, bytes), hashers.begin(names)))
+        .catch(orDiscard);
+  return { id, ...result(), digests, commit: () => publish().catch(orDiscard), discard };
+}
+
+async function writeHashing(file: FileHandle, bytes: AsyncIterable<Uint8Array>, hashing: Hashing): Promise<Digests> {
+  try {
+    await writeAll(file, bytes, { look: hashing.update });
+  } catch (error) {
+    await hashing.finish().catch(() => {});
+    throw error;
+  }
+  return hashing.finish();
+}
+
+function hashAll(chunks: readonly Uint8Array[], names: readonly string[]): Digests {
+  const sums = createDigests(names);
+  for (const chunk of chunks) sums.update(chunk);
+  return sums.digests();
+}
+
+async function* chain(beginning: readonly Uint8Array[], rest: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  yield* beginning;
+  yield* rest;
 }
 
 async function openFile(path: string, range: ByteRange | undefined): Promise<Buffer | Readable> {
@@ -159,9 +197,10 @@ async function concatFiles(layout: Layout, [first, ...rest]: readonly string[]):
     if (first !== undefined) {
       await copyFile(layout.pathOf(first), path, constants.COPYFILE_FICLONE).catch(explainMissing);
     }
-    const file = await open(path, 'a', 0o600);
+    const file = await open(path, first === undefined ? 'wx' : 'r+', 0o600);
     try {
-      for (const part of rest) await append(file, layout.pathOf(part));
+      let position = (await file.stat()).size;
+      for (const part of rest) position = await append(file, layout.pathOf(part), position);
       await Promise.all([file.datasync(), layout.syncShardOf(id)]);
     } finally {
       await file.close();
@@ -173,10 +212,10 @@ async function concatFiles(layout: Layout, [first, ...rest]: readonly string[]):
   }
 }
 
-async function append(file: FileHandle, path: string): Promise<void> {
+async function append(file: FileHandle, path: string, position: number): Promise<number> {
   const source = await open(path, 'r').catch(explainMissing);
   const { size } = await source.stat();
-  await writeAll(file, [], streamOf(source, 0, size));
+  return writeAll(file, streamOf(source, 0, size), { position });
 }
 
 async function* listFiles({ shardPathOf }: Layout): AsyncGenerator<string[]> {

@@ -2,7 +2,16 @@ import type { Readable } from 'node:stream';
 import type * as ClientS3 from '@aws-sdk/client-s3';
 import type { S3Client, S3ClientConfig } from '@aws-sdk/client-s3';
 import { AppError } from '#platform/errors.ts';
-import { BlobMissing, type Blobs, BlobTooLarge, type ByteRange, type Presigner, type StagedBlob } from './blobs.ts';
+import {
+  BlobMissing,
+  type Blobs,
+  BlobTooLarge,
+  type ByteRange,
+  type Presigner,
+  type StagedBlob,
+  type StageOptions,
+} from './blobs.ts';
+import { createDigests, digestNames } from './digests.ts';
 import { isBlobId, measure, newBlobId } from './receive.ts';
 
 /** An S3-compatible store, and how to get in. */
@@ -62,10 +71,8 @@ export function createS3Blobs(config: S3BlobsConfig): Blobs {
   const stage: Blobs['stage'] = async (source, options) => {
     const sdk = await load();
     const id = newBlobId();
-    const { bytes, result } = measure(source, options);
-    await sendStream(sdk, { Bucket, Key: keyOf(id) }, bytes).catch(explain);
-    const staged: StagedBlob = { id, ...result(), commit: async () => {}, discard: () => remove([id]) };
-    return staged;
+    const received = await receive(sdk, { Bucket, Key: keyOf(id) }, source, options).catch(explain);
+    return { id, ...received, commit: async () => {}, discard: () => remove([id]) };
   };
 
   const stat: Blobs['stat'] = async (id) => {
@@ -128,6 +135,24 @@ async function loadSdk(config: S3BlobsConfig): Promise<Sdk> {
     responseChecksumValidation: 'WHEN_REQUIRED',
   });
   return { s3, client };
+}
+
+async function receive(
+  sdk: Sdk,
+  target: { Bucket: string; Key: string },
+  source: AsyncIterable<Uint8Array>,
+  options: StageOptions,
+): Promise<Pick<StagedBlob, 'size' | 'head' | 'digests'>> {
+  const { bytes, result } = measure(source, options);
+  const sums = createDigests(digestNames(options));
+  const hashed = async function* () {
+    for await (const chunk of bytes) {
+      sums.update(chunk);
+      yield chunk;
+    }
+  };
+  await sendStream(sdk, target, hashed());
+  return { ...result(), digests: sums.digests() };
 }
 
 /** One request for what fits into a part, else a multipart upload that holds one part in memory at a time. */
