@@ -184,6 +184,20 @@ test('a completion may depend on the key being free and on the size', async () =
   expect((await read(s3)).toString()).toBe('second');
 });
 
+test('a completion may depend on the version that it replaces', async () => {
+  const s3 = await startWithBucket();
+  const { ETag } = await s3.client.send(new PutObjectCommand({ Bucket, Key, Body: 'old' }));
+  const upload = await begin(s3);
+  const parts = [await upload.part(1, 'new')];
+  await expect(upload.complete(parts, { IfMatch: '"x"' })).rejects.toEqual(failsWith('PreconditionFailed', 412));
+  expect((await read(s3)).toString()).toBe('old');
+  const done = await upload.complete(parts, { IfMatch: ETag });
+  expect((await read(s3)).toString()).toBe('new');
+  // Its own object is in the way of the condition now, which is no failure.
+  expect((await upload.complete(parts, { IfMatch: ETag })).ETag).toBe(done.ETag);
+  await nothingLeft(s3);
+});
+
 test('an aborted upload is gone with its parts', async () => {
   const s3 = await startWithBucket();
   const upload = await begin(s3);

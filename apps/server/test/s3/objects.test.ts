@@ -215,11 +215,10 @@ test('what a browser shows of a file can do nothing there', async () => {
   expect(headers['x-content-type-options']).toBe('nosniff');
 });
 
-test('a write may depend on the key being free, and on nothing else', async () => {
+test('a write may depend on the key being free', async () => {
   const s3 = await startWithBucket();
   await put(s3, 'k', { IfNoneMatch: '*' });
   await expect(put(s3, 'k', { IfNoneMatch: '*', Body: 'other' })).rejects.toEqual(failsWith('PreconditionFailed', 412));
-  await expect(put(s3, 'k', { IfMatch: '"x"', Body: 'other' })).rejects.toEqual(failsWith('NotImplemented', 501));
   expect((await read(s3, 'k')).toString()).toBe('hello');
   const results = await Promise.allSettled(
     Array.from({ length: 10 }, (_, index) => put(s3, 'raced', { IfNoneMatch: '*', Body: String(index) })),
@@ -228,6 +227,46 @@ test('a write may depend on the key being free, and on nothing else', async () =
   expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
   expect((await read(s3, 'raced')).toString()).toBe(String(won));
 });
+
+test('a write may depend on the version that it replaces', async () => {
+  const s3 = await startWithBucket();
+  await expect(put(s3, 'k', { IfMatch: `"${md5('hello')}"` })).rejects.toEqual(failsWith('NoSuchKey', 404));
+  await expect(put(s3, 'k', { IfMatch: '*' })).rejects.toEqual(failsWith('NoSuchKey', 404));
+  const { ETag } = await put(s3, 'k');
+  await expect(put(s3, 'k', { IfMatch: '"x"', Body: 'other' })).rejects.toEqual(failsWith('PreconditionFailed', 412));
+  await expect(put(s3, 'k', { IfMatch: `W/${ETag}`, Body: 'other' })).rejects.toEqual(
+    failsWith('PreconditionFailed', 412),
+  );
+  expect((await read(s3, 'k')).toString()).toBe('hello');
+  expect((await s3.stored()).blobs).toBe(1);
+  const bare = ETag?.replaceAll('"', '');
+  const second = await put(s3, 'k', { IfMatch: bare, Body: 'second' });
+  await put(s3, 'k', { IfMatch: `"x", ${second.ETag}`, Body: 'third' });
+  await put(s3, 'k', { IfMatch: '*', Body: 'fourth' });
+  expect((await read(s3, 'k')).toString()).toBe('fourth');
+});
+
+test('of writes at the same time that replace one version, one does', async () => {
+  const s3 = await startWithBucket();
+  const { ETag } = await put(s3, 'k');
+  const results = await Promise.allSettled(
+    Array.from({ length: 10 }, (_, index) => put(s3, 'k', { IfMatch: ETag, Body: String(index) })),
+  );
+  const won = results.findIndex(({ status }) => status === 'fulfilled');
+  const lost = results.flatMap((result) => (result.status === 'rejected' ? [result.reason.name] : []));
+  expect(lost).toEqual(Array(9).fill('PreconditionFailed'));
+  expect((await read(s3, 'k')).toString()).toBe(String(won));
+  expect((await s3.stored()).blobs).toBe(1);
+});
+
+test.each([{ IfNoneMatch: '"x"' }, { IfNoneMatch: '*', IfMatch: '"x"' }])(
+  'a write under the condition %j is refused, not done',
+  async (condition) => {
+    const s3 = await startWithBucket();
+    await expect(put(s3, 'k', condition)).rejects.toEqual(failsWith('NotImplemented', 501));
+    expect((await s3.stored()).objects).toEqual([]);
+  },
+);
 
 test('copies live on their own, with the metadata and tags that were asked for', async () => {
   const s3 = await startWithBucket();

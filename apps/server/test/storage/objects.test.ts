@@ -62,6 +62,30 @@ test('If-None-Match: * stores only where there is nothing', async () => {
   expect((await ada.get(objectPath('b', 'k'))).text).toBe('first');
 });
 
+test('If-Match replaces the version that was read, and no other', async () => {
+  const server = await startApp();
+  await makeBucket(server, 'b', { preset: 'owner-only' });
+  const ada = server.as(await server.user('ada'));
+  const put = (content: string, condition: Record<string, string>, as = ada) =>
+    as.put(objectPath('b', 'k'), content, { 'content-type': 'a/b', ...condition });
+  expect((await put('none', { 'if-match': '*' })).status).toBe(404);
+  expect((await put('first', {})).status).toBe(200);
+  const { etag } = (await ada.get(objectPath('b', 'k'))).headers;
+  expect((await put('second', { 'if-match': String(etag) })).status).toBe(200);
+  expect(await put('third', { 'if-match': String(etag) })).toMatchObject({
+    status: 412,
+    body: { error: 'STORAGE_INVALID_PARAMETER', nextActions: expect.stringContaining('ETag') },
+  });
+  expect((await put('third', { 'if-none-match': String(etag) })).status).toBe(400);
+  expect((await ada.get(objectPath('b', 'k'))).text).toBe('second');
+  // A condition tells nobody what is there.
+  const bob = server.as(await server.user('bob'));
+  const current = String((await ada.get(objectPath('b', 'k'))).headers.etag);
+  const guesses = [await put('bob', { 'if-match': current }, bob), await put('bob', { 'if-match': '"x"' }, bob)];
+  expect(guesses.map(({ status }) => status)).toEqual([404, 404]);
+  expect((await ada.get(objectPath('b', 'k'))).text).toBe('second');
+});
+
 test('a copy lives on its own, in its own bucket too', async () => {
   const { server, blobs } = await startInFolder();
   const admin = server.as('admin');

@@ -6,8 +6,7 @@ import { CHECKSUM_ALGORITHMS, checksumElement, checksumHeader, combineChecksums 
 import { quoteEtag, type S3Context, type S3Reply, xmlReply } from './context.ts';
 import { S3Error } from './errors.ts';
 import { currentUpload, findS3Upload, MAX_PARTS, type S3Upload } from './multipart.ts';
-import { checksumTypeOf } from './object-headers.ts';
-import { isCreateOnly } from './objects.ts';
+import { checksumTypeOf, expectedBy } from './object-headers.ts';
 import { readDocument } from './payload.ts';
 import { headerOf, type S3Request } from './request.ts';
 import { writeTags } from './tagging.ts';
@@ -29,7 +28,7 @@ interface WantedPart {
 export async function completeMultipartUpload(context: S3Context): Promise<S3Reply> {
   const { storage, actor, request, payload } = context;
   const wanted = readParts(await parseXml(await readDocument(payload), 'CompleteMultipartUpload'));
-  const createOnly = isCreateOnly(request);
+  const expected = expectedBy(request);
   const etag = etagOfParts(wanted.map((part) => part.etag));
   const id = request.query.get('uploadId') ?? '';
   const known = await findS3Upload(storage.db.system, id);
@@ -43,7 +42,7 @@ export async function completeMultipartUpload(context: S3Context): Promise<S3Rep
       where upload_id = ${upload.id}`);
     await completeUpload(storage, actor, upload, {
       numbers: parts.map(({ number }) => number),
-      createOnly,
+      expected,
       metadata: { ...upload.metadata, checksums },
     });
     await finish(context, upload.id, known);
@@ -62,6 +61,9 @@ async function finish({ storage, request }: S3Context, id: string, known: S3Uplo
   });
 }
 
+/** Its parts are gone, or its own object is what stands in the way of its condition. */
+const ENDED = new Set([404, 409, 412]);
+
 /**
  * The checksums of the object where an earlier request, or one at the same time, completed the upload from the
  * same parts. What that request left undone when it was interrupted shows in the object itself.
@@ -74,7 +76,7 @@ async function findCompleted(
 ): Promise<Record<string, string> | undefined> {
   const hasEnded =
     (error instanceof S3Error && (error.code === 'NoSuchUpload' || error.code === 'InvalidPart')) ||
-    (error instanceof AppError && (error.code === 'STORAGE_NOT_FOUND' || error.code === 'STORAGE_ALREADY_EXISTS')) ||
+    (error instanceof AppError && ENDED.has(error.status)) ||
     error instanceof BlobMissing;
   if (!hasEnded) return undefined;
   const { storage, request } = context;

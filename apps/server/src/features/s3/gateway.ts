@@ -65,6 +65,7 @@ export async function toS3Error(
     case 'STORAGE_ALREADY_EXISTS':
       return new S3Error('PreconditionFailed', undefined, { Condition: 'If-None-Match' });
     case 'STORAGE_INVALID_PARAMETER':
+      if (status === 412) return new S3Error('PreconditionFailed', undefined, { Condition: 'If-Match' });
       if (status === 413) return new S3Error('EntityTooLarge', message);
       if (status === 408) return new S3Error('RequestTimeout', message);
       return new S3Error(/name for a bucket/.test(message) ? 'InvalidBucketName' : 'InvalidArgument', message);

@@ -1,4 +1,4 @@
-import type { ObjectMetadata, StoredObject } from '#features/storage/index.ts';
+import { type Expected, type ObjectMetadata, readExpected, type StoredObject } from '#features/storage/index.ts';
 import { CHECKSUM_ALGORITHMS, checksumHeader } from './checksums.ts';
 import { quoteEtag, type S3Reply } from './context.ts';
 import { S3Error } from './errors.ts';
@@ -102,6 +102,15 @@ export function checkConditions(request: S3Request, object: StoredObject, prefix
       Condition: noneMatch === undefined ? 'If-Modified-Since' : 'If-None-Match',
     });
   throw new S3Error('NotModified');
+}
+
+/** The condition of a write, which the database decides together with it. */
+export function expectedBy(request: S3Request): Expected | undefined {
+  const [match, noneMatch] = [headerOf(request, 'if-match'), headerOf(request, 'if-none-match')];
+  if (noneMatch !== undefined && (noneMatch !== '*' || match !== undefined)) {
+    throw new S3Error('NotImplemented', 'Writes take If-None-Match: *, or If-Match, and no other condition');
+  }
+  return readExpected(match, noneMatch);
 }
 
 function matches(list: string, { etag }: StoredObject): boolean {

@@ -9,7 +9,14 @@ import {
 import { quoteEtag, type S3Context, type S3Reply, xmlReply } from './context.ts';
 import { readCopySource, sourceOf } from './copy-source.ts';
 import { S3Error } from './errors.ts';
-import { checkConditions, checksumHeaders, objectHeaders, readMetadata, readRange } from './object-headers.ts';
+import {
+  checkConditions,
+  checksumHeaders,
+  expectedBy,
+  objectHeaders,
+  readMetadata,
+  readRange,
+} from './object-headers.ts';
 import { readDocument } from './payload.ts';
 import { headerOf, type S3Request } from './request.ts';
 import { readTags, readTagsHeader, writeTags } from './tagging.ts';
@@ -64,7 +71,7 @@ export async function putObject({ storage, actor, request, payload }: S3Context)
     mimeType: headerOf(request, 'content-type'),
     announcedSize: payload.size,
     metadata,
-    createOnly: isCreateOnly(request),
+    expected: expectedBy(request),
     verify: () => {
       const checksum = payload.checksum();
       return checksum ? { ...metadata, checksums: { [checksum.algorithm]: checksum.value } } : metadata;
@@ -72,15 +79,6 @@ export async function putObject({ storage, actor, request, payload }: S3Context)
   });
   if (tags.length > 0) await storage.db.system.tx((tx) => writeTags(tx, request, tags));
   return { headers: { etag: quoteEtag(stored.etag), ...checksumHeaders(stored.metadata?.checksums) } };
-}
-
-/** True where the object must not be there yet. Other conditions on a write are refused, not ignored. */
-export function isCreateOnly(request: S3Request): boolean {
-  const noneMatch = headerOf(request, 'if-none-match');
-  if (headerOf(request, 'if-match') !== undefined || (noneMatch !== undefined && noneMatch !== '*')) {
-    throw new S3Error('NotImplemented', 'Writes take If-None-Match: * as their only condition');
-  }
-  return noneMatch !== undefined;
 }
 
 export async function copyObject({ storage, actor, request }: S3Context): Promise<S3Reply> {
@@ -103,7 +101,7 @@ export async function copyObject({ storage, actor, request }: S3Context): Promis
           metadata: { ...readMetadata(request), checksums: source.metadata?.checksums ?? {} },
         }
       : {}),
-    createOnly: isCreateOnly(request),
+    expected: expectedBy(request),
   });
   if (tags.length > 0) await storage.db.system.tx((tx) => writeTags(tx, to, tags));
   return xmlReply('CopyObjectResult', [

@@ -32,6 +32,7 @@ export {
   listBuckets,
 } from './buckets.ts';
 export { bytesOf } from './bytes.ts';
+export { type Expected, readExpected } from './expectations.ts';
 export { listObjects, type ObjectListing } from './listing.ts';
 export { readStorageMetadata, storageAsMarkdown } from './metadata.ts';
 export type { ObjectMetadata, StoredObject } from './object-row.ts';

@@ -3,6 +3,7 @@ import { BlobMissing, BlobTooLarge, type ByteRange, type StagedBlob } from '#pla
 import { type Sql, sql } from '#platform/db/sql.ts';
 import { AppError } from '#platform/errors.ts';
 import { type Bucket, noBucket } from './buckets.ts';
+import { type Expected, lockExpected, notAsExpected } from './expectations.ts';
 import { checkKey } from './keys.ts';
 import { checkAllowedType, detectType, normaliseType } from './media-types.ts';
 import { OBJECT_COLUMNS, type ObjectMetadata, objectFromText, type StoredObject } from './object-row.ts';
@@ -28,8 +29,8 @@ export interface PutRequest {
   /** The size the uploader announced, to refuse before a byte is read. */
   announcedSize?: number | undefined;
   metadata?: ObjectMetadata | undefined;
-  /** True: fails where the key is taken. */
-  createOnly?: boolean | undefined;
+  /** Fails where something else is under the key. */
+  expected?: Expected | undefined;
   /** Hex digests to have in `verify` besides md5. */
   hashes?: readonly string[] | undefined;
   /** The last look at what was received; throwing keeps it from being stored. May amend the metadata. */
@@ -43,8 +44,8 @@ export const named = (bucket: string, key: string) => `"${key}" in bucket "${buc
  * Stores a file under a key, replacing what was there. In this order: may the actor do it (decided by the
  * database, before a byte is read); the bytes, without holding a transaction; the bytes durable; the row. A
  * crash in between leaves garbage, never a row without its bytes.
- * @throws AppError STORAGE_NOT_FOUND, STORAGE_PERMISSION_DENIED, STORAGE_INVALID_PARAMETER (413 when too large),
- * STORAGE_INVALID_FILE_TYPE, STORAGE_INSUFFICIENT_QUOTA
+ * @throws AppError STORAGE_NOT_FOUND, STORAGE_PERMISSION_DENIED, STORAGE_INVALID_PARAMETER (413 when too large, 412
+ * when another version is there than expected), STORAGE_ALREADY_EXISTS, STORAGE_INVALID_FILE_TYPE, STORAGE_INSUFFICIENT_QUOTA
  */
 export async function putObject(storage: Storage, actor: Actor, request: PutRequest): Promise<StoredObject> {
   const { bucket: name, key, body } = request;
@@ -62,7 +63,7 @@ export async function putObject(storage: Storage, actor: Actor, request: PutRequ
     const { size, id: blob, digests } = staged;
     return await recordObject(storage, actor, {
       object: { bucket: name, key, size, mimeType, detectedType, etag: digests.md5 ?? null, blob, metadata },
-      createOnly: request.createOnly,
+      expected: request.expected,
     });
   } catch (error) {
     if (isRolledBack(error)) await staged.discard();
@@ -77,7 +78,7 @@ export async function putObject(storage: Storage, actor: Actor, request: PutRequ
 export async function authorizePut(
   storage: Storage,
   actor: Actor,
-  request: Pick<PutRequest, 'bucket' | 'key' | 'mimeType' | 'announcedSize' | 'createOnly'>,
+  request: Pick<PutRequest, 'bucket' | 'key' | 'mimeType' | 'announcedSize' | 'expected'>,
 ): Promise<{ bucket: Bucket; mimeType: string }> {
   checkKey(request.key);
   const bucket = await storage.buckets.get(request.bucket);
@@ -85,6 +86,7 @@ export async function authorizePut(
   if ((request.announcedSize ?? 0) > bucket.maxBytes) throw tooLarge(bucket);
   checkAllowedType(bucket, mimeType, null);
   await probePut(storage, actor, request);
+  if (request.expected) await checkExpected(storage, actor, { ...request, expected: request.expected });
   return { bucket, mimeType };
 }
 
@@ -103,13 +105,13 @@ export function tooLarge({ name, maxBytes, fileSizeLimit }: Bucket): AppError {
 async function probePut(
   { db }: Storage,
   actor: Actor,
-  { bucket, key, createOnly }: Pick<PutRequest, 'bucket' | 'key' | 'createOnly'>,
+  { bucket, key, expected }: Pick<PutRequest, 'bucket' | 'key' | 'expected'>,
 ): Promise<void> {
   if (isAdmin(actor)) return;
   const object = { bucket, key, size: 0, mimeType: null, detectedType: null, etag: null, blob: null };
   await db
     .as(actor.claims)
-    .rehearse(asText(upsert(actor, object, createOnly)))
+    .rehearse(asText(upsert(actor, object, expected)))
     .catch(explainDenial(actor, `write ${named(bucket, key)}`))
     .catch(explainMissingBucket(bucket));
 }
@@ -125,31 +127,64 @@ type NewObject = Omit<StoredObject, 'uploadedAt' | 'uploadedBy' | 'metadata'> & 
 export async function recordObject(
   storage: Storage,
   actor: Actor,
-  { object, createOnly }: { object: NewObject; createOnly?: boolean | undefined },
+  { object, expected }: { object: NewObject; expected?: Expected | undefined },
 ): Promise<StoredObject> {
   const deed = `write ${named(object.bucket, object.key)}`;
-  const statement = upsert(actor, object, createOnly);
+  const statement = upsert(actor, object, expected);
   const [row] = await runAsActor(storage, actor, deed, statement).catch(explainMissingBucket(object.bucket));
-  if (!row) {
-    throw new AppError('STORAGE_ALREADY_EXISTS', `There is an object ${named(object.bucket, object.key)} already`);
-  }
+  if (!row) throw await explainUnexpected(storage, actor, { ...object, expected });
   if (row.at(-1) !== INSERTED) storage.collectGarbage();
   return objectFromText(object.bucket, row);
 }
 
-function upsert(actor: Actor, object: NewObject, createOnly = false): Sql {
+/** Looks before the bytes are read; the row is written under the same condition again. */
+async function checkExpected(
+  storage: Storage,
+  actor: Actor,
+  { bucket, key, expected }: { bucket: string; key: string; expected: Expected },
+): Promise<void> {
+  const found = await headObject(storage, actor, bucket, key).catch((error) => {
+    if (error instanceof AppError && error.code === 'STORAGE_NOT_FOUND' && expected === 'nothing') return undefined;
+    throw error;
+  });
+  if (!found || expected === 'anything') return;
+  if (expected === 'nothing') throw alreadyThere(bucket, key);
+  if (found.etag === null || !expected.etags.includes(found.etag)) throw notAsExpected();
+}
+
+async function explainUnexpected(
+  storage: Storage,
+  actor: Actor,
+  { bucket, key, expected }: { bucket: string; key: string; expected: Expected | undefined },
+): Promise<AppError> {
+  if (expected === 'nothing') return alreadyThere(bucket, key);
+  await headObject(storage, actor, bucket, key);
+  return notAsExpected();
+}
+
+const alreadyThere = (bucket: string, key: string) =>
+  new AppError('STORAGE_ALREADY_EXISTS', `There is an object ${named(bucket, key)} already`);
+
+function upsert(actor: Actor, object: NewObject, expected: Expected | undefined): Sql {
   const { bucket, key, size, mimeType, detectedType, etag, blob, metadata } = object;
-  const onConflict = createOnly
-    ? sql`do nothing`
-    : sql`(bucket, key) do update set
+  const onConflict =
+    expected === 'nothing'
+      ? sql`do nothing`
+      : sql`(bucket, key) do update set
         size = excluded.size, mime_type = excluded.mime_type, uploaded_at = excluded.uploaded_at,
         uploaded_via = excluded.uploaded_via, s3_access_key_id = excluded.s3_access_key_id, etag = excluded.etag,
         blob = excluded.blob, detected_type = excluded.detected_type, metadata = excluded.metadata`;
+  const row = sql`
+    ${bucket}, ${key}, ${size}::bigint, ${mimeType}, now(), ${uploaderOf(actor)}, ${actor.via},
+    ${actor.accessKeyId ?? null}, ${etag}, ${blob}, ${detectedType}, ${metadata ? JSON.stringify(metadata) : null}::jsonb`;
+  const source =
+    expected === undefined || expected === 'nothing'
+      ? sql`values (${row})`
+      : sql`select ${row} from ${lockExpected(bucket, key, expected)} found`;
   return sql`
     insert into storage.objects as o (bucket, key, size, mime_type, uploaded_at, uploaded_by, uploaded_via,
       s3_access_key_id, etag, blob, detected_type, metadata)
-    values (${bucket}, ${key}, ${size}, ${mimeType}, now(), ${uploaderOf(actor)}, ${actor.via},
-      ${actor.accessKeyId ?? null}, ${etag}, ${blob}, ${detectedType}, ${metadata ? JSON.stringify(metadata) : null})
+    ${source}
     on conflict ${onConflict} returning ${OBJECT_COLUMNS}, o.xmax`;
 }
 

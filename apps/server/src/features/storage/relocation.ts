@@ -1,5 +1,6 @@
 import { sql } from '#platform/db/sql.ts';
 import { AppError } from '#platform/errors.ts';
+import type { Expected } from './expectations.ts';
 import { checkKey } from './keys.ts';
 import { checkAllowedType, normaliseType } from './media-types.ts';
 import {
@@ -19,25 +20,25 @@ export interface CopyRequest {
   mimeType?: string | undefined;
   /** Replaces the metadata of the source. */
   metadata?: ObjectMetadata | undefined;
-  createOnly?: boolean | undefined;
+  expected?: Expected | undefined;
 }
 
 /** Copies an object the actor may read to a key they may write. The copy lives on its own. */
 export async function copyObject(storage: Storage, actor: Actor, request: CopyRequest): Promise<StoredObject> {
-  const { from, to, createOnly } = request;
+  const { from, to, expected } = request;
   const source = await headObject(storage, actor, from.bucket, from.key);
   if (source.blob === null) throw noObject(from.bucket, from.key);
   const { bucket, mimeType } = await authorizePut(storage, actor, {
     ...to,
     mimeType: request.mimeType ?? source.mimeType ?? undefined,
     announcedSize: source.size,
-    createOnly,
+    expected,
   });
   checkAllowedType(bucket, mimeType, source.detectedType);
   const blob = await storage.blobs.copy(source.blob);
   try {
     const object = { ...source, ...to, mimeType, blob, metadata: request.metadata ?? source.metadata };
-    return await recordObject(storage, actor, { object, createOnly });
+    return await recordObject(storage, actor, { object, expected });
   } catch (error) {
     if (isRolledBack(error)) await storage.blobs.delete([blob]);
     throw error;

@@ -3,6 +3,7 @@ import { BlobTooLarge, HEAD_BYTES, type StagedBlob } from '#platform/blobs/blobs
 import { sql } from '#platform/db/sql.ts';
 import { AppError } from '#platform/errors.ts';
 import { readAll } from './bytes.ts';
+import type { Expected } from './expectations.ts';
 import { checkAllowedType, detectType, UNKNOWN_TYPE } from './media-types.ts';
 import type { ObjectMetadata, StoredObject } from './object-row.ts';
 import { authorizePut, recordObject, tooLarge } from './objects.ts';
@@ -191,7 +192,7 @@ export interface CompleteUpload {
   keep?: boolean;
   /** The parts that make up the object, in their order; all of them where absent. */
   numbers?: readonly number[] | undefined;
-  createOnly?: boolean | undefined;
+  expected?: Expected | undefined;
   /** Replaces the metadata given at the beginning, for instance to add checksums. */
   metadata?: ObjectMetadata | null | undefined;
 }
@@ -204,7 +205,7 @@ export async function completeUpload(
   storage: Storage,
   actor: Actor,
   upload: Upload,
-  { numbers, createOnly, keep = false, metadata = upload.metadata }: CompleteUpload = {},
+  { numbers, expected, keep = false, metadata = upload.metadata }: CompleteUpload = {},
 ): Promise<StoredObject> {
   const parts = await chosenParts(storage, upload, numbers);
   const size = parts.reduce((sum, part) => sum + part.size, 0);
@@ -213,7 +214,7 @@ export async function completeUpload(
     key: upload.key,
     mimeType: upload.mimeType ?? UNKNOWN_TYPE,
     announcedSize: size,
-    createOnly,
+    expected,
   });
   const blob = await storage.blobs.concat(parts.map((part) => part.blob));
   try {
@@ -221,7 +222,7 @@ export async function completeUpload(
     checkAllowedType(bucket, mimeType, detectedType);
     const etag = etagOfParts(parts.map((part) => part.etag));
     const object = { bucket: upload.bucket, key: upload.key, size, mimeType, detectedType, etag, blob, metadata };
-    const stored = await recordObject(storage, actor, { object, createOnly });
+    const stored = await recordObject(storage, actor, { object, expected });
     await (keep ? settleUpload(storage, upload.id) : endUpload(storage, upload.id));
     return stored;
   } catch (error) {

@@ -37,7 +37,7 @@ const relocate =
     const object = await work(storage, actorOf(request), {
       from: { bucket, key },
       to: { bucket: toBucket ?? bucket, key: to },
-      createOnly: !overwrite,
+      expected: overwrite ? undefined : 'nothing',
     });
     return StoredFileSchema.parse(toStoredFile(originOf(request), object));
   };

@@ -7,6 +7,7 @@ import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { AppError } from '#platform/errors.ts';
 import { bytesOf } from '../bytes.ts';
+import { readExpected } from '../expectations.ts';
 import { putObject } from '../objects.ts';
 import type { Storage } from '../storage.ts';
 import { toStoredFile } from '../stored-file.ts';
@@ -36,7 +37,7 @@ export const uploadRoutes: FastifyPluginAsyncZod<UploadOptions> = async (app, { 
       body: bytesOf(file.stream, idleMs),
       mimeType: file.mimeType,
       announcedSize: file.announcedSize,
-      createOnly: request.headers['if-none-match'] === '*',
+      expected: readExpected(request.headers['if-match'], request.headers['if-none-match']),
     });
     return toStoredFile(originOf(request), object);
   };
