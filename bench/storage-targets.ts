@@ -14,9 +14,9 @@ export interface Target {
   headOf(method: 'GET' | 'PUT', name: string, bytes: number): string;
 }
 
-/** The bare handler. `flush`: it answers uploads when they are on disk. */
-export async function startBare(folder: string, flush: boolean): Promise<Target & Pick<Measured, 'stop'>> {
-  const { url, stop } = await startProgram('bench/bare-files.ts', { FOLDER: folder, FLUSH: String(flush) }, '/health');
+/** The bare handler, with what its environment adds. */
+export async function startBare(environment: Record<string, string>): Promise<Target & Pick<Measured, 'stop'>> {
+  const { url, stop } = await startProgram('bench/bare-files.ts', environment, '/health');
   return { port: portOf(url), headOf: (method, name, bytes) => toHead(method, `/${name}`, bytes, {}), stop };
 }
 

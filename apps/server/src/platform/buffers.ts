@@ -2,7 +2,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
 /** Enough to be worth a collection of the young, which takes a fraction of a millisecond. */
-const COLLECT_BYTES = 16 * 1024 * 1024;
+const COLLECT_BYTES = 8 * 1024 * 1024;
 
 // The documented way to this function without a flag on every command line that starts a server.
 setFlagsFromString('--expose-gc');

@@ -5,7 +5,7 @@ import { countBytes } from '../buffers.ts';
 /** What is no more than this is one write. */
 const SMALL_BYTES = 64 * 1024;
 /** Chunks of a socket are small; so much of them makes one write. */
-const SLOT_BYTES = 256 * 1024;
+const SLOT_BYTES = 128 * 1024;
 /** One slot is filled while so many are on their way. */
 const MAX_UNDERWAY = 2;
 const MAX_FREE = 32;
