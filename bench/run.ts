@@ -1,4 +1,5 @@
 /** `npm run bench [name…]`: every figure beside its ceiling or its limit, measured in the same run. */
+import { measureAuth } from './auth.ts';
 import type { Figure } from './figure.ts';
 import { measureGrowth } from './growth.ts';
 import { measureRecords } from './records.ts';
@@ -18,6 +19,7 @@ const BENCHES: { isWanted: boolean; measure: () => Promise<Figure[]> }[] = [
   { isWanted: isChosen('growth'), measure: measureGrowth },
   { isWanted: isChosen('soak'), measure: measureSoak },
   { isWanted: isChosen('start'), measure: measureStart },
+  { isWanted: isChosen('auth'), measure: measureAuth },
   { isWanted: isChosen('transfer'), measure: measureTransfer },
   { isWanted: isChosen('storage'), measure: measureStorage },
 ];

@@ -83,8 +83,8 @@ create table auth.login_failures (
   network text,
   failures double precision not null,
   counted_at timestamptz not null,
-  -- When the next attempt may be made.
-  free_at timestamptz not null,
+  -- When the next attempt may be made; null at once.
+  free_at timestamptz,
   forgotten_at timestamptz not null,
   unique nulls not distinct (account, network)
 );

@@ -22,6 +22,8 @@ export interface Proof {
    * @throws AppError
    */
   hold(tx: SystemTx, standing: Standing): Promise<void> | void;
+  /** The hash of the password, where that alone is the proof. */
+  password?: string;
 }
 
 /** For what nobody can take back any more, such as a code of a mail that has been redeemed. */

@@ -1,7 +1,9 @@
+import { availableParallelism } from 'node:os';
 import type { AuthConfig } from '@insforge/contract/auth.ts';
 import { hash, verify } from '@node-rs/argon2';
 import { verify as verifyBcrypt } from '@node-rs/bcrypt';
 import { AppError } from '#platform/errors.ts';
+import { createTurns } from '#platform/turns.ts';
 import { isScryptHash, verifyScrypt } from './scrypt.ts';
 
 /** https://cheatsheetseries.owasp.org/cheatsheets/Password_Storage_Cheat_Sheet.html#argon2id */
@@ -17,17 +19,24 @@ const NO_PASSWORD = `${CURRENT_PREFIX}AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAA
 const BCRYPT = /^\$2[aby]\$(?:0[4-9]|1[0-6])\$[./\w]{53}$/;
 const ARGON2 = /^\$argon2(?:id|i|d)\$v=\d+\$m=\d{1,6},t=\d{1,2},p=\d{1,2}\$[\w+/]{11,}\$[\w+/]{16,}$/;
 
+/**
+ * Hashes run on the threads of the process that files and other cryptography need as well: however many sign in at
+ * once, one of the four stays free, and hardly more are at it than there are processors to compete for.
+ */
+const atATime = createTurns(Math.min(availableParallelism() + 1, 3));
+const inTurn = <Result>(work: () => Promise<Result>) => atATime('hash', work);
+
 /** Hashes a password with argon2id, off the main thread. */
 export function hashPassword(password: string): Promise<string> {
-  return hash(password, ARGON2ID);
+  return inTurn(() => hash(password, ARGON2ID));
 }
 
 /** True when the password matches its hash. Without a hash it takes as long and is false. */
 export async function isPasswordOf(hashed: string | null | undefined, password: string): Promise<boolean> {
-  if (hashed && BCRYPT.test(hashed)) return verifyBcrypt(password, hashed);
-  if (hashed && isScryptHash(hashed)) return verifyScrypt(hashed, password);
+  if (hashed && BCRYPT.test(hashed)) return inTurn(() => verifyBcrypt(password, hashed));
+  if (hashed && isScryptHash(hashed)) return inTurn(() => verifyScrypt(hashed, password));
   const usable = hashed && ARGON2.test(hashed) ? hashed : NO_PASSWORD;
-  const matches = await verify(usable, password);
+  const matches = await inTurn(() => verify(usable, password));
   return matches && usable !== NO_PASSWORD;
 }
 

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import type { SystemTx } from '#platform/db/db.ts';
-import { sql } from '#platform/db/sql.ts';
+import type { Db, SystemTx } from '#platform/db/db.ts';
+import { type Sql, sql } from '#platform/db/sql.ts';
 import { AppError } from '#platform/errors.ts';
 
 /** Users of the apps and admins of the server have sessions of their own that never stand in for each other. */
@@ -42,26 +42,58 @@ const SESSION = sql`
 
 const LIFETIME = sql`make_interval(secs => ${SESSION_SECONDS})`;
 
-/** Opens a session, and sweeps some that have expired. */
-export async function openSession(
-  tx: Pick<SystemTx, 'one'>,
-  owner: { realm: Realm; subject: string; passwordMark?: string; aal?: Aal },
-  { userAgent, address }: Device,
-): Promise<Session> {
-  const { realm, subject, passwordMark = null, aal = 'aal1' } = owner;
-  const session = await tx.one<Session>(sql`
-    with expired as (
-      select id from auth.sessions where expires_at <= now() limit ${SWEPT_AT_A_TIME} for update skip locked
-    ), swept as (
-      delete from auth.sessions using expired where sessions.id = expired.id
-    )
-    insert into auth.sessions
-      (kind, subject, user_id, csrf_nonce, expires_at, user_agent, ip_address, password_mark, aal)
-    values (${realm}, ${subject}, ${realm === 'user' ? subject : null}, ${randomBytes(32).toString('base64url')},
-      now() + ${LIFETIME}, ${userAgent?.slice(0, 500)}, ${address}, ${passwordMark}, ${aal})
-    returning ${SESSION}`);
+interface SessionOwner {
+  realm: Realm;
+  subject: string;
+  passwordMark?: string;
+  aal?: Aal;
+}
+
+/** Opens a session. */
+export async function openSession(tx: Pick<SystemTx, 'one'>, owner: SessionOwner, device: Device): Promise<Session> {
+  const session = await tx.one<Session & Record<string, unknown>>(insertSession(owner, device, sql`true`));
   if (!session) throw new Error('the session was not stored');
   return session;
+}
+
+/**
+ * Does in one round trip what `letIn` and `openSession` do for nearly everybody who signs in with a password.
+ * @returns undefined where there is more to say: another password by now, a ban, a second factor
+ */
+export async function openSessionAtOnce(
+  { system }: Pick<Db, 'system'>,
+  { userId, password }: { userId: string; password: string },
+  device: Device,
+): Promise<Session | undefined> {
+  const isAdmitted = sql`exists (
+    select from auth.users u
+    where id = ${userId} and password = ${password} and (banned_until > now()) is not true
+      and not exists (select from auth.factors f where f.user_id = u.id and f.verified_at is not null))`;
+  const [session] = await system.json<Session>(
+    // First, so that the next statement sees what it had to wait for.
+    sql`select from auth.users where id = ${userId} for share`,
+    sweptSessions,
+    insertSession({ realm: 'user', subject: userId }, device, isAdmitted),
+  );
+  return session;
+}
+
+const sweptSessions = sql`
+  delete from auth.sessions where id in (
+    select id from auth.sessions where expires_at <= now() limit ${SWEPT_AT_A_TIME} for update skip locked)`;
+
+function insertSession(
+  { realm, subject, passwordMark, aal = 'aal1' }: SessionOwner,
+  { userAgent, address }: Device,
+  condition: Sql,
+): Sql {
+  return sql`
+    insert into auth.sessions
+      (kind, subject, user_id, csrf_nonce, expires_at, user_agent, ip_address, password_mark, aal)
+    select ${realm}, ${subject}, ${realm === 'user' ? subject : null}::uuid, ${randomBytes(32).toString('base64url')},
+      now() + ${LIFETIME}, ${userAgent?.slice(0, 500)}, ${address}::inet, ${passwordMark}, ${aal}
+    where ${condition}
+    returning ${SESSION}`;
 }
 
 /**

@@ -8,9 +8,16 @@ import { readConfig } from './config.ts';
 import type { CustomClaims } from './custom-claims.ts';
 import { hashPassword, isOutdated, isPasswordOf } from './passwords.ts';
 import type { RefreshTokens } from './refresh-tokens.ts';
-import { type Device, openSession, type PresentedSession, rotateSession, type Session } from './sessions.ts';
+import {
+  type Device,
+  openSession,
+  openSessionAtOnce,
+  type PresentedSession,
+  rotateSession,
+  type Session,
+} from './sessions.ts';
 import type { Throttle } from './throttle.ts';
-import { findByEmail, originOf, readUser, replacePassword, USER_WRITER } from './users.ts';
+import { byEmail, originOf, readUser, replacePassword, toFound, USER_WRITER } from './users.ts';
 
 /** What the functions that deal in sessions stand on. */
 export interface Auth {
@@ -47,33 +54,37 @@ export async function checkPassword(
 ): Promise<Proof> {
   const { db } = auth;
   const startedAt = performance.now();
-  const check = async () => {
-    const candidate = await findByEmail(db.system, email);
-    return (await isPasswordOf(candidate?.password, password)) ? candidate : undefined;
+  const check = async (row: unknown) => {
+    const { user, password: hashed = null } = toFound(row) ?? {};
+    return (await isPasswordOf(hashed, password)) && user && hashed ? { user, hashed } : undefined;
   };
-  const found = await auth.throttle.attempt(`user:${email}`, check, originOf(email, address));
+  const found = await auth.throttle.attempt(`user:${email}`, check, {
+    ...originOf(email, address),
+    reads: byEmail(email),
+  });
   if (!found) {
     await delay(Math.max(0, startedAt + WRONG_PASSWORD_MS - performance.now()));
     throw wrongPassword();
   }
-  const { user, password: hashed } = found;
+  const { user, hashed } = found;
   if (!user.emailVerified && (await readConfig(db.system)).requireEmailVerification) {
     throw new AppError('FORBIDDEN', 'The address must be verified before signing in', {
       nextActions:
         'Open the verification mail. An admin can create verified users, or turn requireEmailVerification off.',
     });
   }
-  if (!hashed || !isOutdated(hashed)) return { user, aal: 'aal1', hold: holdPassword(hashed) };
+  if (!isOutdated(hashed)) return byPassword(user, hashed);
   const better = await hashPassword(password);
   await db.as(USER_WRITER).tx((tx) => replacePassword(tx, user.id, hashed, better));
-  return { user, aal: 'aal1', hold: holdPassword(better) };
+  return byPassword(user, better);
 }
 
-/** The password that was checked must still be the one of the account. */
-export function holdPassword(hashed: string | null): Proof['hold'] {
-  return (_tx, standing: Standing) => {
-    if (standing.password !== hashed) throw wrongPassword();
+/** That somebody knows the password with this hash, which must still be that of the account when they come in. */
+export function byPassword(user: User, password: string): Proof {
+  const hold = (_tx: unknown, standing: Standing) => {
+    if (standing.password !== password) throw wrongPassword();
   };
+  return { user, aal: 'aal1', hold, password };
 }
 
 const wrongPassword = () =>
@@ -90,9 +101,10 @@ const WRONG_PASSWORD_MS = 250;
 /** Opens a session for a user who has proved who they are. @throws what `letIn` throws */
 export async function startUserSession(auth: Auth, proof: Proof, device: Device): Promise<UserSession> {
   const { user, aal } = proof;
-  const session = await letIn(auth.db, proof, (tx) =>
-    openSession(tx, { realm: 'user', subject: user.id, aal }, device),
-  );
+  const { password } = proof;
+  const session =
+    (password === undefined ? undefined : await openSessionAtOnce(auth.db, { userId: user.id, password }, device)) ??
+    (await letIn(auth.db, proof, (tx) => openSession(tx, { realm: 'user', subject: user.id, aal }, device)));
   return { user, ...(await issueTokens(auth, session, user)) };
 }
 

@@ -4,7 +4,7 @@ import { AppError } from '#platform/errors.ts';
 import type { Proof } from './admission.ts';
 import { readConfig } from './config.ts';
 import { checkPasswordRules, hashPassword } from './passwords.ts';
-import { holdPassword } from './sign-in.ts';
+import { byPassword } from './sign-in.ts';
 import { insertUser, USER_WRITER } from './users.ts';
 
 /**
@@ -27,6 +27,5 @@ export async function signUp(
     .as(USER_WRITER)
     .tx((tx) => insertUser(tx, { email, password: hashed, emailVerified, ...(name === undefined ? {} : { name }) }));
   if (!user) throw new AppError('AUTH_EMAIL_EXISTS', `There is a user ${email} already`);
-  const proof: Proof = { user, aal: 'aal1', hold: holdPassword(hashed) };
-  return { proof, mustVerify: config.requireEmailVerification && !emailVerified };
+  return { proof: byPassword(user, hashed), mustVerify: config.requireEmailVerification && !emailVerified };
 }

@@ -1,4 +1,4 @@
-import type { SystemTx } from '#platform/db/db.ts';
+import type { SystemDoor, SystemTx } from '#platform/db/db.ts';
 import { type Sql, sql } from '#platform/db/sql.ts';
 import { AppError } from '#platform/errors.ts';
 import { createTurns } from '#platform/turns.ts';
@@ -26,6 +26,8 @@ export interface Origin {
   address: string | null;
   /** The sessions of whoever is meant, as a condition on auth.sessions s. */
   sessions?: Sql;
+  /** What the attempt needs to know, read along in the same round trip: a statement of one row. */
+  reads?: Sql;
 }
 
 /** Limits how often somebody may try a password or a code. Servers on the same database count together. */
@@ -36,12 +38,12 @@ export interface Throttle {
    *
    * A network where the account is signed in already is its home. Failures there are counted apart, so that a stranger
    * can neither lock the owner out by failing elsewhere nor, in the same office, by failing on other accounts.
-   * @param attempt gives undefined when the password was wrong
+   * @param attempt gives undefined when the password was wrong; what `origin.reads` read is given to it
    * @throws AppError TOO_MANY_REQUESTS
    */
   attempt<Result>(
     account: string,
-    attempt: () => Promise<Result | undefined>,
+    attempt: (read: unknown) => Promise<Result | undefined>,
     origin?: Origin,
   ): Promise<Result | undefined>;
   /** Forgets the failures of an account whose owner has proved in another way who they are. */
@@ -52,7 +54,7 @@ export interface Throttle {
  * Attempts on one account take turns, so that exactly as many wrong passwords are checked as may be, and many right
  * ones at once are no failures. Each further server may let one more through. A right password writes nothing.
  */
-export function createThrottle(db: Pick<SystemTx, 'query' | 'one'>): Throttle {
+export function createThrottle(db: Pick<SystemDoor, 'query' | 'json'>): Throttle {
   const inTurn = createTurns(1);
   const fewAtATime = createTurns(AT_A_TIME);
   const clear = async (account: string) => {
@@ -61,12 +63,12 @@ export function createThrottle(db: Pick<SystemTx, 'query' | 'one'>): Throttle {
 
   return {
     clear,
-    attempt: (account, attempt, { address, sessions } = NOWHERE) =>
+    attempt: (account, attempt, { address, ...origin } = NOWHERE) =>
       inTurn(account, () =>
         fewAtATime(address ?? account, async () => {
           const network = address === null ? null : networkOf(address);
-          const { isAtHome, hasFailures } = await checkPatience(db, account, network, sessions);
-          const result = await attempt();
+          const { isAtHome, hasFailures, read } = await checkPatience(db, account, network, origin);
+          const result = await attempt(read);
           if (result === undefined) {
             await countFailure(db, { account, network: isAtHome ? network : null }, ACCOUNT);
             if (network !== null) await countFailure(db, { account: null, network }, NETWORK);
@@ -91,25 +93,28 @@ interface Standstill {
   isAtHome: boolean;
   hasFailures: boolean;
   /** Null where no wait is on. */
-  freeAt: Date | null;
+  freeAt: string | null;
   seconds: number;
   isAccount: boolean;
+  /** Null where there is nothing to read. */
+  read: unknown;
 }
 
 /** @throws AppError TOO_MANY_REQUESTS */
 async function checkPatience(
-  tx: Pick<SystemTx, 'one'>,
+  db: Pick<SystemDoor, 'json'>,
   account: string,
   network: string | null,
-  sessions: Sql = sql`false`,
-): Promise<{ isAtHome: boolean; hasFailures: boolean }> {
-  const found = await tx.one<Standstill & Record<string, unknown>>(sql`
+  { sessions = sql`false`, reads = sql`select where false` }: Omit<Origin, 'address'>,
+): Promise<Standstill> {
+  const [found] = await db.json<Standstill>(sql`
     with home as (
       select exists (select from auth.sessions s where s.ip_address <<= ${network}::inet and ${sessions}) as "isAtHome"
     )
     select "isAtHome", longest.free_at as "freeAt", longest.account is not null as "isAccount",
       ceil(extract(epoch from longest.free_at - clock_timestamp()))::float8 as seconds,
-      exists (select from auth.login_failures where account = ${account}) as "hasFailures"
+      exists (select from auth.login_failures where account = ${account}) as "hasFailures",
+      (select to_json(r) from (${reads}) r) as read
     from home left join lateral (
       select free_at, account from auth.login_failures f
       -- Not now(), which may be before a failure that this statement sees already.
@@ -119,7 +124,7 @@ async function checkPatience(
       order by free_at desc limit 1
     ) longest on true`);
   if (!found) throw new Error('the failures were not read');
-  if (found.freeAt) throw outOfPatience(found.freeAt, found);
+  if (found.freeAt) throw outOfPatience(new Date(found.freeAt), found);
   return found;
 }
 
@@ -141,9 +146,8 @@ async function countFailure(
   const failures = sql`(greatest(0, f.failures - ${since} / ${forgetSeconds}::float8) + 1)`;
   // What has been forgotten in the meantime is a fraction.
   const wait = sql`
-    (case when ${failures} <= ${free - 1}::float8 then 0
-     else least(${LONGEST_WAIT_SECONDS}::float8,
-       ${firstWaitSeconds}::float8 * 2 ^ least(round(${failures} - ${free}::float8), 30)) end)`;
+    case when ${failures} > ${free - 1}::float8 then make_interval(secs => least(${LONGEST_WAIT_SECONDS}::float8,
+      ${firstWaitSeconds}::float8 * 2 ^ least(round(${failures} - ${free}::float8), 30))) end`;
   await tx.query(sql`
     with forgotten as (
       select ctid from auth.login_failures where forgotten_at <= now()
@@ -153,8 +157,8 @@ async function countFailure(
       where f.ctid = forgotten.ctid and (account, network) is distinct from (${account}::text, ${network}::text)
     )
     insert into auth.login_failures as f (account, network, failures, counted_at, free_at, forgotten_at)
-    values (${account}, ${network}, 1, now(), now(), now() + make_interval(secs => ${forgetSeconds}::float8))
+    values (${account}, ${network}, 1, now(), null, now() + make_interval(secs => ${forgetSeconds}::float8))
     on conflict (account, network) do update set
-      failures = ${failures}, counted_at = now(), free_at = now() + make_interval(secs => ${wait}),
+      failures = ${failures}, counted_at = now(), free_at = now() + ${wait},
       forgotten_at = now() + make_interval(secs => ${failures} * ${forgetSeconds}::float8)`);
 }

@@ -5,7 +5,7 @@ import { type BatchRunner, cancelBackend, connect, createBatchRunner, type Login
 import { CopyFrom, CopyTo } from './copy.ts';
 import { identity, prologue, setSession } from './prologue.ts';
 import { RawQuery, type RawResult, type ReadLimits } from './raw-query.ts';
-import { compile, type Sql } from './sql.ts';
+import { compile, type Sql, sql } from './sql.ts';
 
 /** The roles a request can run as. Each is granted to the authenticator login and to nothing else. */
 export type Role = 'anon' | 'authenticated' | 'project_admin';
@@ -71,6 +71,11 @@ export interface UserDoor {
 export interface SystemDoor extends Omit<SystemTx, typeof power | 'run' | 'copyFrom' | 'copyTo'> {
   /** As at the users' door: one statement in its own transaction, prepared, in one round trip. */
   text(statement: Statement): Promise<TextRow[]>;
+  /**
+   * Several statements in one transaction and one round trip, prepared. Returns the rows of the last, as JSON has them:
+   * dates are texts.
+   */
+  json<Row>(...statements: readonly Sql[]): Promise<Row[]>;
   /** As at the users' door. */
   tx<Result>(work: (tx: SystemTx) => Promise<Result>, signal?: AbortSignal): Promise<Result>;
   /** As at the users' door. */
@@ -127,6 +132,12 @@ export function createDb({ authenticator, system, onError }: DbOptions): Db {
     system: {
       ...statementsOf(owners),
       text: (statement) => runner.run(ownersLogin, undefined, [statement]),
+      async json<Row>(...statements: readonly Sql[]) {
+        const [last = sql``, ...before] = statements.toReversed();
+        const asJson = sql`with given as (${last}) select to_json(given) from given`;
+        const rows = await runner.run(ownersLogin, undefined, [...before.toReversed(), asJson].map(toStatement));
+        return rows.map(([json]): Row => JSON.parse(json ?? 'null'));
+      },
       tx: (work, signal) =>
         inTransaction(
           ownersLogin,
@@ -185,6 +196,11 @@ async function rehearse(pool: Pool, runner: BatchRunner, role: Role, batch: read
   } finally {
     client.release(broken);
   }
+}
+
+function toStatement(statement: Sql): Statement {
+  const { text, values } = compile(statement);
+  return { text, values: values.map((value) => (value === null || value === undefined ? null : String(value))) };
 }
 
 interface Queryable {

@@ -4,7 +4,7 @@ import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import type { Db } from '#platform/db/db.ts';
 import { AppError } from '#platform/errors.ts';
-import { mergeProfile, readProfile, readUser, USER_WRITER } from '../users.ts';
+import { mergeProfile, readProfile, readUserAtOnce, USER_WRITER } from '../users.ts';
 
 export const publicProfileRoutes: FastifyPluginAsyncZod<{ db: Db }> = async (app, { db }) => {
   app.get(
@@ -19,7 +19,7 @@ export const currentUserRoutes: FastifyPluginAsyncZod<{ db: Db }> = async (app, 
   app.get(
     '/api/auth/sessions/current',
     { schema: { response: { 200: z.object({ user: UserSchema }) } } },
-    async (request) => ({ user: await readUser(db.system, userIdOf(request)) }),
+    async (request) => ({ user: await readUserAtOnce(db, userIdOf(request)) }),
   );
 
   app.patch(
