@@ -31,6 +31,9 @@ export function bundledPostgres(): Installation & { root: string } {
   }
 }
 
+/** Nothing of our environment goes to PostgreSQL: it would tell secrets to whoever can read /proc. */
+export const POSTGRES_ENV = { PATH: '/usr/bin:/bin', TZ: 'UTC', LC_ALL: 'C' };
+
 /** The oldest version that has what the platform needs. */
 export const OLDEST_POSTGRES = 15;
 
@@ -48,11 +51,16 @@ export async function installedPostgres(bin: string): Promise<Installation> {
       `POSTGRES_BIN_DIR: ${bin} has no ${missing.join(', ')}. Set it to the folder with the programs of a PostgreSQL server, on Debian and Ubuntu /usr/lib/postgresql/<version>/bin (apt-get install postgresql).`,
     );
   }
-  const { stdout } = await promisify(execFile)(join(bin, 'postgres'), ['--version']).catch((cause: Error) => {
-    throw new StartupError(`POSTGRES_BIN_DIR: ${join(bin, 'postgres')} does not run here (${cause.message.trim()}).`, {
-      cause,
-    });
-  });
+  const { stdout } = await promisify(execFile)(join(bin, 'postgres'), ['--version'], { env: POSTGRES_ENV }).catch(
+    (cause: Error) => {
+      throw new StartupError(
+        `POSTGRES_BIN_DIR: ${join(bin, 'postgres')} does not run here (${cause.message.trim()}).`,
+        {
+          cause,
+        },
+      );
+    },
+  );
   const version = /(\d+)\S*/.exec(stdout)?.[0] ?? '';
   const major = Number.parseInt(version, 10);
   if (major >= OLDEST_POSTGRES) return { bin, version, major };

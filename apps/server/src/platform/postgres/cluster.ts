@@ -9,7 +9,7 @@ import { Client, type ClientConfig } from 'pg';
 import { socketPath } from '#platform/data-dir.ts';
 import { StartupError } from '#platform/errors.ts';
 import type { Logger } from '#platform/log.ts';
-import { bundledPostgres, type Installation } from './binaries.ts';
+import { bundledPostgres, type Installation, POSTGRES_ENV } from './binaries.ts';
 import { type PostgresHome, preparePostgresHome } from './os-user.ts';
 
 const run = promisify(execFile);
@@ -208,10 +208,7 @@ async function socketFolder(home: PostgresHome): Promise<string> {
   return folder;
 }
 
-/** Nothing of our environment goes to PostgreSQL: it would tell secrets to whoever can read /proc. */
-function childOptions(home: PostgresHome) {
-  return { ...home.user, cwd: '/', env: { PATH: '/usr/bin:/bin', TZ: 'UTC', LC_ALL: 'C' } };
-}
+const childOptions = ({ user }: PostgresHome) => ({ ...user, cwd: '/', env: POSTGRES_ENV });
 
 async function untilReady(connection: ClientConfig, isHopeful: () => boolean): Promise<void> {
   const deadline = Date.now() + RECOVERY_MS;

@@ -4,7 +4,7 @@ import { chmod, chown, mkdir, readFile, stat, symlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { StartupError } from '#platform/errors.ts';
-import { bundledPostgres, copyPostgres, type Installation, installedPostgres } from './binaries.ts';
+import { bundledPostgres, copyPostgres, type Installation, installedPostgres, POSTGRES_ENV } from './binaries.ts';
 
 const run = promisify(execFile);
 
@@ -96,7 +96,7 @@ const canEnter = (user: OsUser, folder: string) => tries(user, '/bin/sh', ['-c',
 const canRun = (user: OsUser, { bin }: Installation) => tries(user, join(bin, 'postgres'), ['--version']);
 
 async function tries(user: OsUser, file: string, args: string[]): Promise<boolean> {
-  return run(file, args, { ...user, cwd: '/' }).then(
+  return run(file, args, { ...user, cwd: '/', env: POSTGRES_ENV }).then(
     () => true,
     () => false,
   );

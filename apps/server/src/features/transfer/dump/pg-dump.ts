@@ -68,12 +68,16 @@ export async function* dumpByPgDump(tx: UserTx, options: DumpOptions, pgDump: Pg
     ...pgDump.schemas.map((name) => `--schema=${quoteIdentifier(name)}`),
     ...(options.data ? [] : ['--schema-only']),
   ]);
-  // What fails before the first piece is still an answer of its own.
-  const first = await output.next();
-  yield HEADER;
-  yield* section('Schemas and extensions', [...(await readSchemas(tx)), ...(await readExtensions(tx))]);
-  if (options.users) yield* insertUsers(tx);
-  yield* withoutSchemas(first.done ? '' : first.value.toString('latin1'), output);
+  try {
+    // What fails before the first piece is still an answer of its own.
+    const first = await output.next();
+    yield HEADER;
+    yield* section('Schemas and extensions', [...(await readSchemas(tx)), ...(await readExtensions(tx))]);
+    if (options.users) yield* insertUsers(tx);
+    yield* withoutSchemas(first.done ? '' : first.value.toString('latin1'), output);
+  } finally {
+    await output.return(undefined);
+  }
   yield 'SET search_path = public;\n';
   yield* section('Triggers on tables of the platform', await readTriggers(tx, []));
   yield* section('Policies on tables of the platform', await readPolicies(tx, []));
