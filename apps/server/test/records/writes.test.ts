@@ -265,6 +265,19 @@ test('a limited update or delete needs an order', async () => {
   expect(surpassed.body).toEqual([{ id: 2 }]);
 });
 
+test('an upsert that shows no rows still tells whether all of them were there', async () => {
+  const { as } = await startApi(ITEMS);
+  const prefer = { prefer: 'resolution=merge-duplicates, count=exact' };
+  const upsert = async (...skus: string[]) => {
+    const rows = skus.map((sku) => ({ sku, name: `new ${sku}`, price: 1 }));
+    const { status, text, headers } = await as('alice').post('products', rows, prefer);
+    return [status, text, headers['content-range']];
+  };
+  expect(await upsert('A', 'Y')).toEqual([201, '[]', '*/2']);
+  expect(await upsert('A', 'Y')).toEqual([200, '[]', '*/2']);
+  expect(await upsert('Z')).toEqual([201, '[]', '*/1']);
+});
+
 test('upserts merge or ignore duplicates', async () => {
   const { as } = await startApi(ITEMS);
   const { post } = as('alice');

@@ -6,7 +6,7 @@ import { isDatabaseError } from '#platform/errors.ts';
 import { RecordsError } from './errors.ts';
 import type { Slot } from './plan/types.ts';
 import type { Guard, RequestPlan } from './plan.ts';
-import { type CompiledRequest, type CompiledStatement, GUARD } from './query.ts';
+import { type CompiledRequest, type CompiledStatement, GUARD, RESULT } from './query.ts';
 
 type Values = readonly (string | null)[];
 
@@ -40,13 +40,22 @@ export async function execute(
       .as(claims)
       .text({ text, values: bind(slots, values), kind: kindOf(plan), isCounted }, settings, signal);
     return {
-      row: isCounted ? ['', ...(rows[0] ?? [])] : (rows[0] ?? []),
+      row: isCounted ? countedRow(rows[0]) : (rows[0] ?? []),
       lines: plan.format.plan ? rows.map(([line]) => line ?? '') : [],
       estimate: undefined,
     };
   } catch (error) {
     throw fromGuard(error, values, plan.guards) ?? error;
   }
+}
+
+/** The columns of RESULT, where only the numbers of rows written and merged came back. */
+function countedRow([count = null, merged = null]: TextRow = []): TextRow {
+  const row: (string | null)[] = [];
+  row[RESULT.body] = '';
+  row[RESULT.page] = count;
+  row[RESULT.merged] = merged;
+  return row;
 }
 
 /** What a volatile function does beside writing rows is not known, nor what EXPLAIN ANALYZE runs. */

@@ -15,7 +15,7 @@ export interface CompiledStatement {
   readonly slots: readonly Slot[];
   /** The same with a slot in place of each value. */
   readonly sql: Sql;
-  /** Nothing but the number of rows written comes back. */
+  /** Nothing but the number of rows written comes back, and of an upsert the number of those that were there. */
   readonly isCounted: boolean;
 }
 
@@ -50,7 +50,7 @@ export function compileRequest(plan: RequestPlan, schema: RenderContext['schema'
 /** True for a write of which only the number of rows is wanted: a tenth of its cost is saved. */
 function isBareWrite(plan: RequestPlan, schema: RenderContext['schema']): boolean {
   const { write, format, guards, location, isTransaction, showsRows } = plan;
-  if (!write || write.conflict?.resolution === 'merge' || showsRows || location || guards.length > 0) return false;
+  if (!write || showsRows || location || guards.length > 0) return false;
   return !isTransaction && !format.plan && !schema.writesResponse;
 }
 
@@ -128,16 +128,19 @@ function renderTotal(context: RenderContext, { count, node, threshold }: Request
   return sql`case when count(*) < ${node.limit} and ${isAfterStart} then count(*) + ${before} else (${all}) end`;
 }
 
+/** How many rows were there before; in the last row returned it counts all of them. */
+const MERGED = sql`nullif(current_setting('${sql.raw(MERGED_SETTING)}', true), '')`;
+
 function renderWriteRequest(context: RenderContext, plan: RequestPlan, write: WritePlan): Sql {
-  if (isBareWrite(plan, context.schema)) return renderBareWrite(context, write);
+  const merged = write.conflict?.resolution === 'merge' ? MERGED : undefined;
+  if (isBareWrite(plan, context.schema)) {
+    const written = renderBareWrite(context, write);
+    return merged ? sql`${written} returning ${merged}` : written;
+  }
   const rows = plan.showsRows ? renderNode(context, plan.node) : sql`select from "written"`;
   const location = plan.location ? renderLocation(context, plan.location) : sql`null`;
-  const merged =
-    write.conflict?.resolution === 'merge'
-      ? sql`nullif(current_setting('${sql.raw(MERGED_SETTING)}', true), '')`
-      : sql`null`;
   const body = plan.showsRows ? renderBody(plan, false) : sql`''`;
-  const columns = [body, renderGuarded(plan), sql`null`, ...responseSettings(context), merged, location];
+  const columns = [body, renderGuarded(plan), sql`null`, ...responseSettings(context), merged ?? sql`null`, location];
   // Last, because the rest says what must be returned.
   const written = renderWrite(context, write);
   return sql`with "written" as (${written}) select ${selectList(plan, columns)} from (${rows}) r`;

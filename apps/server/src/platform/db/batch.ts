@@ -18,7 +18,7 @@ export interface Statement {
    * and be run again after it was undone, without anybody noticing.
    */
   kind?: 'read' | 'write' | undefined;
-  /** The statement returns nothing: its one row is the number of rows that it changed. */
+  /** Of what the statement returns only the last row counts, behind the number of rows that it changed. */
   isCounted?: boolean;
 }
 

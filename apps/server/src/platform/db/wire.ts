@@ -153,7 +153,8 @@ export class Wire {
         if (batch.current === batch.statements.length - 1) batch.rows.push(readRow(data, at + HEADER));
         return;
       case MESSAGE.commandComplete:
-        if (batch.statements[batch.current]?.isCounted) batch.rows = [[countOf(data, end)]];
+        if (batch.statements[batch.current]?.isCounted)
+          batch.rows = [[countOf(data, end), ...(batch.rows.at(-1) ?? [])]];
         batch.current++;
         return;
       case MESSAGE.emptyQuery:
