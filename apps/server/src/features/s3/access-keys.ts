@@ -1,4 +1,4 @@
-import { randomBytes, randomInt } from 'node:crypto';
+import { type KeyObject, randomBytes, randomInt } from 'node:crypto';
 import type { S3AccessKey, S3AccessKeyWithSecret } from '@insforge/contract/s3.ts';
 import type { Db, SystemTx } from '#platform/db/db.ts';
 import type { Listener } from '#platform/db/listener.ts';
@@ -71,7 +71,7 @@ type Scope = Pick<Signature, 'accessKeyId' | 'date' | 'region' | 'service'>;
 /** The secrets of the keys, for verifying signatures. */
 export interface AccessKeyRing {
   /** What the holder of a key signs with in a scope; undefined where there is no such key, or none any more. */
-  signingKeyOf(scope: Scope): Promise<Buffer | undefined>;
+  signingKeyOf(scope: Scope): Promise<KeyObject | undefined>;
   /** Notes that a request was signed with the key. Returns at once. */
   touch(accessKeyId: string): void;
   /** To be called when a key was made or revoked by this server. Others hear of it from the database. */
@@ -91,7 +91,7 @@ const TOUCH_INTERVAL_MS = 60_000;
 /** Keeps the keys, fifty at most, in memory. */
 export function createAccessKeyRing(db: Db, cipher: Cipher, listener: Listener): AccessKeyRing {
   let secrets: ReadonlyMap<string, string> = new Map();
-  let signingKeys = new Map<string, Buffer>();
+  let signingKeys = new Map<string, KeyObject>();
   let loadedAt = 0;
   let loading: Promise<void> | undefined;
   let announcements = 0;
@@ -121,7 +121,7 @@ export function createAccessKeyRing(db: Db, cipher: Cipher, listener: Listener):
   listener.on(CHANNEL, forget);
 
   /** Four HMACs make it, and every request of a day needs the same one. */
-  const derive = (scope: Scope): Buffer | undefined => {
+  const derive = (scope: Scope): KeyObject | undefined => {
     const secret = secrets.get(scope.accessKeyId);
     if (secret === undefined) return undefined;
     const name = [scope.accessKeyId, scope.date, scope.region].join('/');

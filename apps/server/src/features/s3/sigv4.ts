@@ -1,4 +1,4 @@
-import { createHmac, hash, timingSafeEqual } from 'node:crypto';
+import { createHmac, createSecretKey, hash, type KeyObject, timingSafeEqual } from 'node:crypto';
 import { S3Error } from './errors.ts';
 import { GATEWAY_PATH, type S3Request } from './request.ts';
 import { ALGORITHM, type Signature } from './signature.ts';
@@ -9,14 +9,14 @@ import { ALGORITHM, type Signature } from './signature.ts';
  */
 
 const sha256 = (data: string | Buffer) => hash('sha256', data, 'hex');
-const hmac = (key: string | Buffer, text: string) => createHmac('sha256', key).update(text).digest();
+const hmac = (key: string | Buffer | KeyObject, text: string) => createHmac('sha256', key).update(text).digest();
 
-/** The key that signs within one scope. */
+/** The key that signs within one scope. As an object, since Node.js makes one of bytes each time they are used. */
 export function signingKey(
   secret: string,
   { date, region, service }: Pick<Signature, 'date' | 'region' | 'service'>,
-): Buffer {
-  return hmac(hmac(hmac(hmac(`AWS4${secret}`, date), region), service), 'aws4_request');
+): KeyObject {
+  return createSecretKey(hmac(hmac(hmac(hmac(`AWS4${secret}`, date), region), service), 'aws4_request'));
 }
 
 const scopeOf = ({ date, region, service }: Signature) => `${date}/${region}/${service}/aws4_request`;
@@ -52,7 +52,7 @@ export function canonicalRequest(
  * @returns what verifies the chunks of a payload that is signed piece by piece
  * @throws S3Error SignatureDoesNotMatch
  */
-export function verifySignature(signature: Signature, request: S3Request, key: Buffer): ChunkSigner {
+export function verifySignature(signature: Signature, request: S3Request, key: KeyObject): ChunkSigner {
   const { canonical, stringToSign } = toSign(request, signature);
   const isSigned = (text: string) => isEqual(hmac(key, text), signature.signature);
   if (isSigned(stringToSign) || isSigned(toSign(asSignedByS3cmd(request), signature).stringToSign)) {
@@ -104,7 +104,7 @@ export interface ChunkSigner {
 
 const EMPTY_HASH = sha256('');
 
-function createChunkSigner(seed: Signature, key: Buffer): ChunkSigner {
+function createChunkSigner(seed: Signature, key: KeyObject): ChunkSigner {
   let previous = seed.signature;
   const check = (kind: string, hashes: string[], given: string) => {
     const text = [`${ALGORITHM}-${kind}`, seed.timestamp, scopeOf(seed), previous, ...hashes].join('\n');
