@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify';
-import { auth, createFrontDoor, readAuthConfig } from '#features/auth/index.ts';
+import { auth, createCaptcha, createFrontDoor, readAuthConfig } from '#features/auth/index.ts';
 import { authPages } from '#features/auth-pages/index.ts';
 import { email } from '#features/email/index.ts';
 import { health } from '#features/health/index.ts';
@@ -52,10 +52,13 @@ async function registerFeatures(
   await cache.reload();
 
   await app.register(health, { db, version: config.version });
+  const captcha = createCaptcha({ platform, log, verifyUrl: config.captchaVerifyUrl });
+  app.addHook('onClose', () => captcha.close());
   const { adminUsername, apiBaseUrl, allowPrivateNetwork, mailLimitPerIp, oauth } = config;
   await app.register(auth, {
     platform,
     log,
+    captcha,
     adminUsername,
     apiBaseUrl,
     allowPrivateNetwork,
@@ -63,7 +66,7 @@ async function registerFeatures(
     oauth,
   });
   await app.register(email, { platform, allowPrivateNetwork, log });
-  const door = createFrontDoor(platform, apiBaseUrl);
+  const door = createFrontDoor(platform, captcha, apiBaseUrl);
   await app.register(oauthServer, { platform, door, apiBaseUrl });
   await app.register(authPages, { platform, door, apiBaseUrl });
   const { requireUser, requireAdmin } = platform.guards;

@@ -119,6 +119,7 @@ const VariablesSchema = z.object({
     .default(''),
   S3_USE_PRESIGNED_URLS: flag.default(true),
   ALLOW_PRIVATE_NETWORK: flag.default(false),
+  CAPTCHA_VERIFY_URL: httpUrl.optional(),
   TRUST_PROXY: trustedProxies.default(['loopback']),
   MAIL_LIMIT_PER_IP: z.coerce.number('must be a number').int().min(0).default(100),
   // Named as PostgREST names them.
@@ -206,6 +207,8 @@ export interface Config {
   readonly adminUsername: string;
   /** Servers that an admin names may be on this machine or its network. Otherwise only public ones are called. */
   readonly allowPrivateNetwork: boolean;
+  /** Where captcha tokens are checked instead of at the provider, such as through a proxy of one's own. */
+  readonly captchaVerifyUrl: string | undefined;
   /** Whose X-Forwarded-For, -Proto and -Host count: addresses and networks, or how many proxies there are on the way. */
   readonly trustedProxies: readonly string[] | number;
   /** How many mails with codes or links one network address may ask for in 15 minutes; 0 for any number. */
@@ -246,6 +249,7 @@ export function loadConfig(environment: Readonly<Record<string, string | undefin
     postgresBinDir: env.POSTGRES_BIN_DIR && resolve(env.POSTGRES_BIN_DIR),
     adminUsername: env.ROOT_ADMIN_USERNAME,
     allowPrivateNetwork: env.ALLOW_PRIVATE_NETWORK,
+    captchaVerifyUrl: env.CAPTCHA_VERIFY_URL,
     trustedProxies: env.TRUST_PROXY,
     mailLimitPerIp: env.MAIL_LIMIT_PER_IP,
     storage: Object.freeze(storageConfig(env)),

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { PublicCaptchaSchema } from './captcha.ts';
 
 /** Any UUID, also the made-up ones of tests and imports that carry no valid version digit. */
 export const UserIdSchema = z.guid('Invalid user ID format');
@@ -171,6 +172,8 @@ export const PublicAuthConfigSchema = z.object({
   oAuthProviders: z.array(z.string()),
   customOAuthProviders: z.array(z.string()),
   ...SETTINGS,
+  /** Absent where none is asked for. */
+  captcha: PublicCaptchaSchema.optional(),
 });
 export type PublicAuthConfig = z.infer<typeof PublicAuthConfigSchema>;
 

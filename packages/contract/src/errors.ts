@@ -38,6 +38,11 @@ export const ERRORS = {
     nextActions: 'An admin can allow it: PUT /api/auth/config {"disableSignup":false}.',
   },
   AUTH_USER_BANNED: { status: 403, nextActions: 'An admin can lift the ban: DELETE /api/auth/users/{id}/ban.' },
+  AUTH_CAPTCHA_FAILED: {
+    status: 400,
+    nextActions:
+      'Show the widget that GET /api/auth/public-config names under captcha, and send its token as captchaToken in the body; each token counts once.',
+  },
   AUTH_SECOND_FACTOR_REQUIRED: {
     status: 403,
     nextActions: 'Send the challenge of this answer and a code to POST /api/auth/sessions/second-factor.',

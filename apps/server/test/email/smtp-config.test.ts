@@ -76,6 +76,38 @@ test('a password that is left out, or empty, stays', async () => {
   expect(smtp.logins).toEqual([LOGIN, LOGIN, LOGIN]);
 });
 
+test('a stored password is not sent to another host', async () => {
+  const [smtp, other] = await Promise.all([startSmtp(), startSmtp()]);
+  const app = await startApp(NEARBY);
+  await useSmtp(app, smtp);
+  const { password, ...elsewhere } = { ...settingsFor(other), host: 'localhost' };
+  for (const update of [elsewhere, { ...elsewhere, password: '' }]) {
+    expect(await app.as('admin').put(PATH, update)).toMatchObject({
+      status: 400,
+      body: {
+        error: 'INVALID_INPUT',
+        message: `password: is required, because the stored one was given for ${smtp.host}`,
+      },
+    });
+  }
+  expect(other.logins).toEqual([]);
+  expect((await app.as('admin').get(PATH)).body).toMatchObject({ host: smtp.host, hasPassword: true });
+  expect((await app.as('admin').put(PATH, { ...elsewhere, password })).status).toBe(200);
+  expect((await app.as('admin').put(PATH, { ...elsewhere, host: 'LOCALHOST' })).status).toBe(200);
+  expect(other.logins).toEqual([LOGIN, LOGIN]);
+});
+
+test('nor by way of switching mail off', async () => {
+  const [smtp, other] = await Promise.all([startSmtp(), startSmtp()]);
+  const app = await startApp(NEARBY);
+  await useSmtp(app, smtp);
+  const { password, ...elsewhere } = { ...settingsFor(other), host: 'localhost' };
+  const off = await app.as('admin').put(PATH, { ...elsewhere, enabled: false });
+  expect(off).toMatchObject({ status: 200, body: { hasPassword: false } });
+  await app.as('admin').put(PATH, elsewhere);
+  expect(other.logins).toEqual([]);
+});
+
 test('switched off, the fields may be empty, and nothing is connected to', async () => {
   const { as } = await startApp();
   expect(await as('admin').put(PATH, OFF)).toMatchObject({ status: 200, body: { enabled: false, host: '' } });

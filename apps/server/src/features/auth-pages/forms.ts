@@ -1,5 +1,6 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { CAPTCHAS } from '#features/auth/index.ts';
 import { AppError } from '#platform/errors.ts';
 
 /** Makes a scope accept forms, as objects of text; of a name that occurs twice, the last counts. */
@@ -8,6 +9,14 @@ export function acceptForms(app: FastifyInstance): void {
   app.addContentTypeParser('application/x-www-form-urlencoded', options, (_request, body, done) =>
     done(null, Object.fromEntries(new URLSearchParams(String(body)))),
   );
+}
+
+/** The token of a captcha in a form, under whichever name its widget gave it. */
+export function captchaTokenIn(form: Readonly<Record<string, unknown>>): string | undefined {
+  const token = Object.values(CAPTCHAS)
+    .map(({ fieldName }) => form[fieldName])
+    .find((value) => typeof value === 'string' && value !== '');
+  return typeof token === 'string' ? token : undefined;
 }
 
 const COOKIE = 'insforge_pages';

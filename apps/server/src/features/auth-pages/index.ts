@@ -5,9 +5,9 @@ import { createFormGuard } from './forms.ts';
 import { pageRoutes } from './routes/pages.ts';
 import { pageSettingsRoutes } from './routes/settings.ts';
 
-export { acceptForms, createFormGuard, type FormGuard } from './forms.ts';
+export { acceptForms, captchaTokenIn, createFormGuard, type FormGuard } from './forms.ts';
 export { type Html, html } from './html.ts';
-export { formTargetOf, hidden, type Page, renderPage } from './layout.ts';
+export { captchaWidget, formTargetOf, hidden, type Page, renderPage } from './layout.ts';
 export { readPageSettings } from './look.ts';
 export { providerButtons } from './pages.ts';
 export { sendPage } from './send.ts';

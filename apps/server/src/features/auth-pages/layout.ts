@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { PageSettings } from '@insforge/contract/auth-pages.ts';
+import type { CaptchaPurpose, PublicCaptcha } from '@insforge/contract/captcha.ts';
+import { CAPTCHAS } from '#features/auth/index.ts';
 import { Html, html } from './html.ts';
 
 /** A whole page and the policy that it is sent with. */
@@ -16,6 +18,8 @@ interface Content {
   problem?: string | undefined;
   notice?: string | undefined;
   body?: Html;
+  /** A captcha on the page: the only thing of others that may run here. */
+  captcha?: PublicCaptcha | undefined;
   /** Where the answer to a form may lead besides this server. Browsers hold form-action against redirects too. */
   formTargets?: readonly string[];
 }
@@ -25,7 +29,7 @@ const DEFAULT_ACCENT = '#0f766e';
 /** Draws a page. It needs no script, and none may run; what it looks like is in the one style sheet. */
 export function renderPage(settings: PageSettings, content: Content): Page {
   const { appName, logoUrl, termsUrl, privacyUrl } = settings;
-  const { title, lead, problem, notice, body, formTargets = [] } = content;
+  const { title, lead, problem, notice, body, captcha, formTargets = [] } = content;
   const style = styleOf(settings.accentColor ?? DEFAULT_ACCENT);
   const name = appName ?? 'InsForge';
   const page = html`<!doctype html>
@@ -37,6 +41,7 @@ export function renderPage(settings: PageSettings, content: Content): Page {
 <meta name="color-scheme" content="light dark">
 <title>${title} · ${name}</title>
 <style>${styleHtml(style)}</style>
+${captcha && html`<script src="${CAPTCHAS[captcha.provider].scriptUrl}" async defer></script>`}
 </head>
 <body>
 <main>
@@ -56,7 +61,7 @@ ${
 </body>
 </html>
 `;
-  return { html: page.text, contentSecurityPolicy: policyOf(style, logoUrl, formTargets) };
+  return { html: page.text, contentSecurityPolicy: policyOf(style, logoUrl, { formTargets, captcha }) };
 }
 
 /** A field with its label. */
@@ -77,16 +82,30 @@ export function hidden(values: Readonly<Record<string, string | undefined>>): Ht
     .map(([name, value]) => html`<input type="hidden" name="${name}" value="${value}">`)}`;
 }
 
+/** The place of the captcha in a form that asks for one. Its script adds a field to the form. */
+export function captchaWidget(captcha: PublicCaptcha | undefined, purpose: CaptchaPurpose): Html | undefined {
+  if (!captcha?.protects.includes(purpose)) return undefined;
+  const { widgetClass } = CAPTCHAS[captcha.provider];
+  return html`<div class="captcha ${widgetClass}" data-sitekey="${captcha.siteKey}" data-theme="auto"></div>
+<noscript><p class="problem">To keep programs away, this form needs JavaScript.</p></noscript>`;
+}
+
 /** How a policy names the place of an address. Browsers know no origin for schemes of apps: there, it is the scheme. */
 export function formTargetOf({ protocol, origin }: URL): string {
   return /^https?:$/.test(protocol) ? origin : protocol;
 }
 
-function policyOf(style: string, logoUrl: string | null, formTargets: readonly string[]): string {
+function policyOf(
+  style: string,
+  logoUrl: string | null,
+  { formTargets, captcha }: Required<Pick<Content, 'formTargets'>> & Pick<Content, 'captcha'>,
+): string {
   const hash = createHash('sha256').update(style).digest('base64');
+  const sources = captcha ? CAPTCHAS[captcha.provider].sources.join(' ') : '';
   return [
     `default-src 'none'`,
-    `style-src 'sha256-${hash}'`,
+    `style-src 'sha256-${hash}' ${sources}`.trim(),
+    ...(sources && ['script-src', 'frame-src', 'connect-src'].map((kind) => `${kind} ${sources}`)),
     logoUrl && `img-src ${logoUrl.replace(/[\s;,]/g, encodeURIComponent)}`,
     `form-action ${[`'self'`, ...formTargets].join(' ')}`,
     `base-uri 'none'`,
@@ -152,6 +171,7 @@ a { color: inherit; text-underline-offset: 3px }
 .or::before, .or::after { content: ""; flex: 1; border-top: 1px solid var(--line) }
 .stack { display: grid; gap: .6rem }
 form + form.plain, .first { margin-top: 1.5rem }
+.captcha { min-height: 65px; overflow: hidden }
 .hint { margin: -.6rem 0 0; color: var(--soft); font-size: .85rem }
 .aside { margin-top: 1.5rem; font-size: .925rem; text-align: center }
 ul.scopes { margin: 1.25rem 0 0; padding: 0; list-style: none; border: 1px solid var(--line); border-radius: 12px }

@@ -1,7 +1,7 @@
 import type { PublicAuthConfig } from '@insforge/contract/auth.ts';
 import { type Flow, pageUrl } from './flow.ts';
 import { type Html, html } from './html.ts';
-import { field, hidden } from './layout.ts';
+import { captchaWidget, field, hidden } from './layout.ts';
 import { codeForm, passwordForm } from './sign-in-forms.ts';
 
 // What stands on the pages. Each takes what it shows, and gives the part between the head and the foot.
@@ -30,7 +30,12 @@ interface Shown {
 
 export function signInBody({ flow, config, csrf, email = flow.email }: Shown): Html {
   return html`${providerButtons(flow, config)}
-${passwordForm({ values: { csrf }, email, forgotUrl: pageUrl('reset', flow) })}
+${passwordForm({
+  values: { csrf },
+  email,
+  forgotUrl: pageUrl('reset', flow),
+  captcha: captchaWidget(config.captcha, 'sign-in'),
+})}
 ${!config.disableSignup && html`<p class="aside">New here? <a href="${pageUrl('sign-up', flow)}">Create an account</a></p>`}`;
 }
 
@@ -45,6 +50,7 @@ ${hidden({ csrf })}
 ${field('Name', { type: 'text', name: 'name', value: name, autocomplete: 'name', maxlength: '100' })}
 ${field('Email', { type: 'email', name: 'email', value: email, autocomplete: 'username', required: true })}
 ${newPasswordField('Password', config)}
+${captchaWidget(config.captcha, 'sign-up')}
 <button>Create account</button>
 </form>
 <p class="aside">Have an account? <a href="${pageUrl('sign-in', flow)}">Sign in</a></p>`;
@@ -54,6 +60,7 @@ export function verifyBody({ flow, config, csrf, email = flow.email }: Shown): H
   const again = html`<form method="post">
 ${hidden({ csrf, step: 'again', email })}
 ${!email && emailField()}
+${captchaWidget(config.captcha, 'mail')}
 <button class="plain">Send another mail</button>
 </form>`;
   if (config.verifyEmailMethod === 'link') return again;
@@ -66,10 +73,11 @@ ${mailCodeField()}
 ${again}`;
 }
 
-export function askForResetBody({ flow, csrf, email = flow.email }: Shown): Html {
+export function askForResetBody({ flow, config, csrf, email = flow.email }: Shown): Html {
   return html`<form method="post">
 ${hidden({ csrf, step: 'ask' })}
 ${emailField(email)}
+${captchaWidget(config.captcha, 'mail')}
 <button>Send a mail</button>
 </form>
 <p class="aside"><a href="${pageUrl('sign-in', flow)}">Back to sign in</a></p>`;

@@ -8,8 +8,10 @@ interface FormOptions {
 }
 
 /** Address and password. */
-export function passwordForm(options: FormOptions & { email?: string | undefined; forgotUrl?: string }): Html {
-  const { values, action = '', email, forgotUrl } = options;
+export function passwordForm(
+  options: FormOptions & { email?: string | undefined; forgotUrl?: string; captcha?: Html | undefined },
+): Html {
+  const { values, action = '', email, forgotUrl, captcha } = options;
   const forgot = forgotUrl === undefined ? undefined : html`<a href="${forgotUrl}">Forgot?</a>`;
   return html`<form method="post" action="${action}">
 ${hidden({ ...values, step: 'password' })}
@@ -32,6 +34,7 @@ ${field(
   },
   forgot,
 )}
+${captcha}
 <button>Sign in</button>
 </form>`;
 }

@@ -3,6 +3,7 @@ import type { SmtpSettings } from '@insforge/contract/email.ts';
 import { readSmtpSettings } from '#features/email/index.ts';
 import type { Db, SystemTx } from '#platform/db/db.ts';
 import { sql } from '#platform/db/sql.ts';
+import { readPublicCaptcha } from './captcha/config.ts';
 import { listProviderNames } from './oauth/names.ts';
 
 /** Setting -> column of auth.config. */
@@ -72,9 +73,13 @@ export async function updateConfig(tx: SystemTx, update: AuthConfigUpdate): Prom
 
 /** The part of the settings that everybody may know. */
 export async function readPublicConfig(tx: Pick<SystemTx, 'one'>): Promise<PublicAuthConfig> {
-  const [config, providers] = await Promise.all([readConfig(tx), listProviderNames(tx)]);
+  const [config, providers, captcha] = await Promise.all([
+    readConfig(tx),
+    listProviderNames(tx),
+    readPublicCaptcha(tx),
+  ]);
   const { id, createdAt, updatedAt, allowedRedirectUrls, ...settings } = config;
-  return { ...providers, ...settings };
+  return { ...providers, ...settings, ...(captcha ? { captcha } : {}) };
 }
 
 /** The settings as `GET /api/metadata` shows them to an admin. */

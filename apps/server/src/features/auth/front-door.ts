@@ -1,9 +1,11 @@
 import type { PublicAuthConfig, SignUp, User } from '@insforge/contract/auth.ts';
+import type { CaptchaPurpose } from '@insforge/contract/captcha.ts';
 import { createOutbox } from '#features/email/index.ts';
 import type { Claims } from '#platform/db/db.ts';
 import { AppError } from '#platform/errors.ts';
 import type { Platform } from '#platform/platform.ts';
 import { letIn, type Proof } from './admission.ts';
+import type { Captcha } from './captcha/captcha.ts';
 import { readConfig, readPublicConfig } from './config.ts';
 import { createCustomClaims } from './custom-claims.ts';
 import { createEmailCodes } from './email-codes.ts';
@@ -26,6 +28,9 @@ export type Proved = Proof;
 /** What somebody typed in, and the network address that it comes from. */
 type Typed<Fields> = Fields & { address: string | null };
 
+/** The token of the captcha, where the form has one, and who sent it. */
+type Solved = Typed<{ captchaToken: string | undefined }>;
+
 /**
  * Proving who one is, for pages that this server shows itself. Nothing here opens a session: that is for whoever
  * the page sends the browser back to. All of it throws what the API would answer.
@@ -33,14 +38,18 @@ type Typed<Fields> = Fields & { address: string | null };
 export interface FrontDoor {
   config(): Promise<PublicAuthConfig>;
   /** @throws AppError AUTH_SECOND_FACTOR_REQUIRED, whose challenge goes to `answer` */
-  signIn(given: Typed<{ email: string; password: string }>): Promise<Proved>;
+  signIn(given: { email: string; password: string } & Solved): Promise<Proved>;
   answer(given: { challenge: string; code: string }): Promise<Proved>;
   /** @param page where the link of the mail leads back to, here and in the next two: a path of this server */
-  signUp(given: SignUp, page: string): Promise<{ mustVerify: true } | { mustVerify: false; proved: Proved }>;
-  sendVerification(email: string, page: string): Promise<void>;
+  signUp(
+    given: SignUp,
+    page: string,
+    solved: Solved,
+  ): Promise<{ mustVerify: true } | { mustVerify: false; proved: Proved }>;
+  sendVerification(email: string, page: string, solved: Solved | 'already'): Promise<void>;
   /** Verifies the address with the code of a mail. */
   verify(given: Typed<{ email: string; otp: string }>): Promise<Proved>;
-  sendReset(email: string, page: string): Promise<void>;
+  sendReset(email: string, page: string, solved: Solved): Promise<void>;
   /** Sets a new password for the code of a mail. */
   resetByCode(given: Typed<{ email: string; code: string; newPassword: string }>): Promise<void>;
   resetByToken(given: Typed<{ token: string; newPassword: string }>): Promise<void>;
@@ -61,6 +70,7 @@ export interface FrontDoor {
 /** @param apiBaseUrl the URL under which browsers reach this server */
 export function createFrontDoor(
   platform: Pick<Platform, 'db' | 'listener' | 'cipher' | 'tokens' | 'jwtSecret'>,
+  captcha: Captcha,
   apiBaseUrl: string,
 ): FrontDoor {
   const { db, listener, cipher, tokens, jwtSecret } = platform;
@@ -76,6 +86,8 @@ export function createFrontDoor(
     codes: createEmailCodes(jwtSecret),
     apiBaseUrl,
   };
+  const checkCaptcha = (purpose: CaptchaPurpose, { captchaToken: token, address }: Solved) =>
+    captcha.check(purpose, { token, address });
   const enter = async (proof: Proof): Promise<Proved> => {
     const { password, emailVerified } = await letIn(auth.db, proof, async (_tx, standing) => standing);
     // Another password, or an owner who has proved their address since, and it is somebody else's account.
@@ -87,19 +99,29 @@ export function createFrontDoor(
 
   return {
     config: () => readPublicConfig(db.system),
-    signIn: async ({ address, ...given }) => enter(await checkPassword(auth, given, address)),
+    async signIn(given) {
+      await checkCaptcha('sign-in', given);
+      return enter(await checkPassword(auth, given, given.address));
+    },
     answer: async (given) => enter(await checkAnswer(auth, given)),
 
-    async signUp(given, page) {
+    async signUp(given, page, solved) {
+      await checkCaptcha('sign-up', solved);
       const { proof, mustVerify } = await signUp(db, given, { isAdmin: false });
       if (!mustVerify) return { mustVerify, proved: await enter(proof) };
       await db.system.tx((tx) => sendFirstVerification(auth, tx, proof.user, new URL(apiBaseUrl + page)));
       return { mustVerify };
     },
-    sendVerification: (email, page) => sendVerification(auth, { email, redirectTo: apiBaseUrl + page }),
+    async sendVerification(email, page, solved) {
+      if (solved !== 'already') await checkCaptcha('mail', solved);
+      await sendVerification(auth, { email, redirectTo: apiBaseUrl + page });
+    },
     verify: async ({ address, ...given }) => enter(await verifyByCode(auth, given, address)),
 
-    sendReset: (email, page) => sendReset(auth, { email, redirectTo: apiBaseUrl + page }),
+    async sendReset(email, page, solved) {
+      await checkCaptcha('mail', solved);
+      await sendReset(auth, { email, redirectTo: apiBaseUrl + page });
+    },
     async resetByCode({ email, code, newPassword, address }) {
       // First: the code is spent by the exchange.
       checkPasswordRules(await readConfig(db.system), newPassword);

@@ -4,14 +4,17 @@ import { createOutbox } from '#features/email/index.ts';
 import type { Logger } from '#platform/log.ts';
 import type { Platform } from '#platform/platform.ts';
 import { createRootAdmin } from './admin.ts';
+import type { Captcha } from './captcha/captcha.ts';
 import type { EmailAuth } from './code-mails.ts';
-import { createCustomClaims } from './custom-claims.ts';
+import { type CustomClaims, createCustomClaims } from './custom-claims.ts';
 import { createEmailCodes } from './email-codes.ts';
 import { type OAuthCredentials, seedConfigs } from './oauth/configs.ts';
+import type { OAuthParts } from './oauth/flow.ts';
 import { openOAuth } from './oauth/parts.ts';
 import { createRefreshTokens } from './refresh-tokens.ts';
 import { accountRoutes } from './routes/account.ts';
 import { adminSessionRoutes, currentAdminRoutes } from './routes/admin.ts';
+import { captchaRoutes, requireCaptcha } from './routes/captcha.ts';
 import { configRoutes, publicConfigRoutes } from './routes/config.ts';
 import { customClaimsRoutes } from './routes/custom-claims.ts';
 import { mailCodeRoutes, mailRequestRoutes } from './routes/email.ts';
@@ -24,17 +27,20 @@ import { customOAuthConfigRoutes, oauthConfigRoutes } from './routes/oauth-confi
 import { requireOwnSession } from './routes/own-session.ts';
 import { ownSessionRoutes, userSessionRoutes } from './routes/own-sessions.ts';
 import { currentUserRoutes, publicProfileRoutes } from './routes/profiles.ts';
-import { sessionRoutes, signUpRoutes } from './routes/sessions.ts';
+import { purposeOfSignIn, sessionRoutes, signUpRoutes } from './routes/sessions.ts';
 import { userManagementRoutes } from './routes/user-management.ts';
 import { userRoutes } from './routes/users.ts';
 import { createThrottle } from './throttle.ts';
 
+export { createCaptcha } from './captcha/captcha.ts';
+export { CAPTCHAS } from './captcha/providers.ts';
 export { readAuthConfig } from './config.ts';
 export { createFrontDoor, type FrontDoor, type Proved } from './front-door.ts';
 export { ownSessionOf, requireOwnSession } from './routes/own-session.ts';
 
 interface AuthOptions {
   platform: Pick<Platform, 'db' | 'listener' | 'cipher' | 'keys' | 'tokens' | 'guards' | 'jwtSecret' | 'adminPassword'>;
+  captcha: Captcha;
   adminUsername: string;
   apiBaseUrl: string;
   mailLimitPerIp: number;
@@ -55,7 +61,7 @@ const MAX_BODY_BYTES = 1024 * 1024;
 export const auth: FastifyPluginAsync<AuthOptions> = async (app, { platform, adminUsername, ...options }) => {
   const { db, listener, cipher, keys, tokens, guards, jwtSecret, adminPassword } = platform;
   const customClaims = createCustomClaims(db, listener);
-  const { log, apiBaseUrl, mailLimitPerIp, allowPrivateNetwork } = options;
+  const { log, captcha, apiBaseUrl, mailLimitPerIp, allowPrivateNetwork } = options;
   const parts: EmailAuth = {
     db,
     tokens,
@@ -82,9 +88,16 @@ export const auth: FastifyPluginAsync<AuthOptions> = async (app, { platform, adm
   });
 
   await app.register(async (everybody) => {
-    await everybody.register(sessionRoutes, parts);
+    await everybody.register(sessionRoutes, {
+      auth: parts,
+      captcha: requireCaptcha({ captcha, keys }, purposeOfSignIn),
+    });
     await everybody.register(secondFactorRoutes, { auth: parts, cipher });
-    await everybody.register(mailRequestRoutes, { auth: parts, mailLimit });
+    await everybody.register(mailRequestRoutes, {
+      auth: parts,
+      mailLimit,
+      captcha: requireCaptcha({ captcha, keys }, () => 'mail'),
+    });
     await everybody.register(mailCodeRoutes, { auth: parts, keys });
     await everybody.register(emailLinkRoutes, { auth: parts });
     await everybody.register(oauthRoutes, { auth: parts, oauth });
@@ -95,7 +108,10 @@ export const auth: FastifyPluginAsync<AuthOptions> = async (app, { platform, adm
   });
   await app.register(async (keyHolders) => {
     keyHolders.addHook('onRequest', guards.requireUser);
-    await keyHolders.register(signUpRoutes, parts);
+    await keyHolders.register(signUpRoutes, {
+      auth: parts,
+      captcha: requireCaptcha({ captcha, keys }, () => 'sign-up'),
+    });
   });
   await app.register(async (signedIn) => {
     signedIn.addHook('onRequest', guards.requireToken);
@@ -111,15 +127,21 @@ export const auth: FastifyPluginAsync<AuthOptions> = async (app, { platform, adm
       await signedInAdmins.register(currentAdminRoutes);
     });
   });
-  await app.register(async (admins) => {
-    admins.addHook('onRequest', guards.requireAdmin);
-    await admins.register(userRoutes, { db, keys });
-    await admins.register(userManagementRoutes, { db, tokens, customClaims });
-    await admins.register(userSessionRoutes, { db });
-    await admins.register(userFactorRoutes, { db });
-    await admins.register(customClaimsRoutes, { db, customClaims });
-    await admins.register(configRoutes, { db });
-    await admins.register(oauthConfigRoutes, oauth);
-    await admins.register(customOAuthConfigRoutes, oauth);
-  });
+  await app.register(forAdmins, { ...options, platform, customClaims, oauth });
+};
+
+type AdminOptions = Pick<AuthOptions, 'platform' | 'captcha'> & { customClaims: CustomClaims; oauth: OAuthParts };
+
+const forAdmins: FastifyPluginAsync<AdminOptions> = async (admins, { platform, captcha, customClaims, oauth }) => {
+  const { db, cipher, keys, tokens, guards } = platform;
+  admins.addHook('onRequest', guards.requireAdmin);
+  await admins.register(userRoutes, { db, keys });
+  await admins.register(userManagementRoutes, { db, tokens, customClaims });
+  await admins.register(userSessionRoutes, { db });
+  await admins.register(userFactorRoutes, { db });
+  await admins.register(customClaimsRoutes, { db, customClaims });
+  await admins.register(configRoutes, { db });
+  await admins.register(captchaRoutes, { db, cipher, captcha });
+  await admins.register(oauthConfigRoutes, oauth);
+  await admins.register(customOAuthConfigRoutes, oauth);
 };

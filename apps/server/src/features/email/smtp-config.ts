@@ -84,13 +84,21 @@ export async function tryOut(tx: Pick<SystemTx, 'one'>, update: SmtpConfigUpdate
     });
   }
   if (!update.enabled) return;
-  const password = update.password || decryptPassword(await readRow(tx), options.cipher);
+  const row = await readRow(tx);
+  if (!update.password && row.passwordEncrypted !== '' && !isSameHost(row.host, update.host)) {
+    throw new AppError('INVALID_INPUT', `password: is required, because the stored one was given for ${row.host}`, {
+      nextActions: 'Send the password of the new host along. A stored one is not sent to another host.',
+    });
+  }
+  const password = update.password || decryptPassword(row, options.cipher);
   try {
     await checkSmtp(toServer(update, password, options));
   } catch (cause) {
     throw explain(update, cause);
   }
 }
+
+const isSameHost = (one: string, other: string) => one.toLowerCase() === other.toLowerCase();
 
 const FOR_DEVELOPMENT =
   'For a mail server on your own machine or network, start with ALLOW_PRIVATE_NETWORK=true; then any port will do.';
@@ -120,7 +128,7 @@ function explain({ host, port }: SmtpConfigUpdate, cause: unknown): AppError {
   );
 }
 
-/** Stores the settings. An absent or empty password leaves the stored one. */
+/** Stores the settings. An absent or empty password leaves the stored one, as long as the host stays. */
 export async function updateSmtpConfig(
   tx: Pick<SystemTx, 'one'>,
   { password, ...update }: SmtpConfigUpdate,
@@ -130,7 +138,9 @@ export async function updateSmtpConfig(
   const row = await tx.one<ConfigRow>(sql`
     update email.config set
       enabled = ${update.enabled}, host = ${update.host}, port = ${update.port}, username = ${update.username},
-      password_encrypted = coalesce(${encrypted}, password_encrypted), sender_email = ${update.senderEmail},
+      password_encrypted = coalesce(${encrypted},
+        case when lower(host) = lower(${update.host}) then password_encrypted else '' end),
+      sender_email = ${update.senderEmail},
       sender_name = ${update.senderName}, min_interval_seconds = ${update.minIntervalSeconds}, updated_at = now()
     returning ${CONFIG}`);
   if (!row) throw new Error('email.config is empty');

@@ -1,5 +1,7 @@
+import type { PublicCaptcha } from '@insforge/contract/captcha.ts';
 import { OAUTH_SCOPES, type OAuthScope } from '@insforge/contract/oauth-server.ts';
 import {
+  captchaWidget,
   codeForm,
   type Html,
   hidden,
@@ -24,15 +26,16 @@ interface Step {
 /** @param step.providers buttons that lead to other providers */
 export async function loginPage(
   db: Db,
-  step: Step & { email?: string | undefined; providers: Html | undefined },
+  step: Step & { email?: string | undefined; providers: Html | undefined; captcha: PublicCaptcha | undefined },
 ): Promise<Page> {
-  const { clientName, csrf, problem, formTargets, email, providers } = step;
+  const { clientName, csrf, problem, formTargets, email, providers, captcha } = step;
   return renderPage(await readPageSettings(db.system), {
     title: 'Sign in',
     lead: html`to continue to <strong>${clientName}</strong>`,
     problem,
     formTargets,
-    body: html`${providers}${passwordForm({ values: { csrf }, email })}${cancelForm(csrf, 'Cancel')}`,
+    captcha,
+    body: html`${providers}${passwordForm({ values: { csrf }, email, captcha: captchaWidget(captcha, 'sign-in') })}${cancelForm(csrf, 'Cancel')}`,
   });
 }
 

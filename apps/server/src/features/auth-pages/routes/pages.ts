@@ -7,7 +7,7 @@ import type { Db } from '#platform/db/db.ts';
 import { AppError, toAppError } from '#platform/errors.ts';
 import { addressOf } from '#platform/http/caller.ts';
 import { FlowSchema, pageUrl } from '../flow.ts';
-import { acceptForms, type FormGuard } from '../forms.ts';
+import { acceptForms, captchaTokenIn, type FormGuard } from '../forms.ts';
 import { formTargetOf, renderPage } from '../layout.ts';
 import { readPageSettings } from '../look.ts';
 import {
@@ -53,11 +53,11 @@ export const pageRoutes: FastifyPluginAsyncZod<PageOptions> = async (app, option
 
   page(app, options, 'sign-in', {
     show: (view) => signInOutcome(view),
-    async submit(view, form, address) {
+    async submit(view, form, solved) {
       const proof = () =>
         form.step === 'code'
           ? door.answer({ challenge: form.challenge, code: form.code })
-          : door.signIn({ ...form, address });
+          : door.signIn({ ...form, ...solved });
       return enter(options, view, form, proof, (problem) =>
         form.step === 'code' ? secondFactorOutcome(view, form.challenge, problem) : signInOutcome(view, form, problem),
       );
@@ -66,9 +66,9 @@ export const pageRoutes: FastifyPluginAsyncZod<PageOptions> = async (app, option
 
   page(app, options, 'sign-up', {
     show: (view) => signUpOutcome(view),
-    async submit(view, form) {
+    async submit(view, form, solved) {
       try {
-        return await signUp(options, view, form);
+        return await signUp(options, view, form, solved);
       } catch (error) {
         return signUpOutcome(view, form, problemOf(error));
       }
@@ -77,19 +77,19 @@ export const pageRoutes: FastifyPluginAsyncZod<PageOptions> = async (app, option
 
   page(app, options, 'verify', {
     show: (view) => verifyOutcome(view),
-    async submit(view, form, address) {
+    async submit(view, form, solved) {
       const { email, code } = form;
       if (form.step !== 'again') {
         return enter(
           options,
           view,
           form,
-          () => door.verify({ email, otp: code, address }),
+          () => door.verify({ email, otp: code, address: solved.address }),
           (problem) => verifyOutcome(view, form, problem),
         );
       }
       return tryTo(
-        () => door.sendVerification(EmailSchema.parse(email), pageUrl('verify', view.flow)),
+        () => door.sendVerification(EmailSchema.parse(email), pageUrl('verify', view.flow), solved),
         () => pageUrl('verify', view.flow, { email, notice: 'sent' }),
         (problem) => verifyOutcome(view, form, problem),
       );
@@ -98,11 +98,12 @@ export const pageRoutes: FastifyPluginAsyncZod<PageOptions> = async (app, option
 
   page(app, options, 'reset', {
     show: (view) => resetOutcome(view),
-    async submit(view, form, address) {
+    async submit(view, form, solved) {
+      const { address } = solved;
       const { email, code, token, password: newPassword, step } = form;
       if (step === 'ask') {
         return tryTo(
-          () => door.sendReset(EmailSchema.parse(email), pageUrl('reset', view.flow)),
+          () => door.sendReset(EmailSchema.parse(email), pageUrl('reset', view.flow), solved),
           () => pageUrl('reset', view.flow, { email, notice: 'sent' }),
           (problem) => resetOutcome(view, form, problem),
         );
@@ -120,10 +121,16 @@ export const pageRoutes: FastifyPluginAsyncZod<PageOptions> = async (app, option
   });
 };
 
+/** The token of the captcha, where the form had one, and who sent the form. */
+interface Solved {
+  captchaToken: string | undefined;
+  address: string | null;
+}
+
 interface PageDefinition {
   show: (view: View) => Outcome;
   /** An address to go to, or what is shown instead. */
-  submit: (view: View, form: Form, address: string | null) => Promise<string | Outcome>;
+  submit: (view: View, form: Form, solved: Solved) => Promise<string | Outcome>;
 }
 
 function page(app: FastifyInstance, options: PageOptions, name: string, { show, submit }: PageDefinition): void {
@@ -136,7 +143,8 @@ function page(app: FastifyInstance, options: PageOptions, name: string, { show, 
     const form = FormSchema.parse(request.body ?? {});
     formGuard.check(request, form.csrf);
     const view = await look(options, request, reply);
-    const next = await submit(view, form, addressOf(request));
+    const solved = { captchaToken: captchaTokenIn({ ...(request.body ?? {}) }), address: addressOf(request) };
+    const next = await submit(view, form, solved);
     return typeof next === 'string' ? reply.redirect(next, 303) : display(reply, view, next);
   });
 }
@@ -156,23 +164,29 @@ async function look({ db, door, formGuard }: PageOptions, request: FastifyReques
 
 function display(
   reply: FastifyReply,
-  { settings, target }: View,
+  { settings, config, target }: View,
   { status = 200, body, ...content }: Outcome,
 ): FastifyReply {
   const formTargets = target ? [formTargetOf(target)] : [];
-  return sendPage(reply, renderPage(settings, { ...content, ...(body ? { body } : {}), formTargets }), status);
+  const { captcha } = config;
+  return sendPage(reply, renderPage(settings, { ...content, ...(body ? { body } : {}), captcha, formTargets }), status);
 }
 
 function requireTarget(view: View): asserts view is View & { target: URL } {
   if (!isReady(view)) throw new AppError('INVALID_INPUT', NOBODY_ASKED.problem);
 }
 
-async function signUp(options: PageOptions, view: View, { password, name, ...form }: Form): Promise<string> {
+async function signUp(
+  options: PageOptions,
+  view: View,
+  { password, name, ...form }: Form,
+  solved: Solved,
+): Promise<string> {
   const { flow } = view;
   const email = EmailSchema.parse(form.email);
   requireTarget(view);
   const given = { email, password, ...(name === '' ? {} : { name }) };
-  const signedUp = await options.door.signUp(given, pageUrl('verify', flow));
+  const signedUp = await options.door.signUp(given, pageUrl('verify', flow), solved);
   if (signedUp.mustVerify) return pageUrl('verify', flow, { email, notice: 'sent' });
   return leave(options, view, signedUp.proved);
 }
@@ -198,7 +212,7 @@ async function enter(
     if (code === 'AUTH_SECOND_FACTOR_REQUIRED') return secondFactorOutcome(view, String(details?.challenge));
     // Whoever comes this far knows the password.
     if (code === 'FORBIDDEN') {
-      await options.door.sendVerification(email, pageUrl('verify', view.flow)).catch(() => {});
+      await options.door.sendVerification(email, pageUrl('verify', view.flow), 'already').catch(() => {});
       return pageUrl('verify', view.flow, { email, notice: 'sent' });
     }
     return refused(problemOf(error));

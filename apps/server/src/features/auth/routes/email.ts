@@ -10,7 +10,7 @@ import {
   SentSchema,
   VerifyEmailSchema,
 } from '@insforge/contract/auth-email.ts';
-import type { onRequestAsyncHookHandler } from 'fastify';
+import type { onRequestAsyncHookHandler, preValidationAsyncHookHandler } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { addressOf } from '#platform/http/caller.ts';
 import type { AccessKeys } from '#platform/tokens/access-keys.ts';
@@ -29,8 +29,10 @@ const sent = (message: string) => ({ success: true, message }) as const;
 export const mailRequestRoutes: FastifyPluginAsyncZod<{
   auth: EmailAuth;
   mailLimit: onRequestAsyncHookHandler;
-}> = async (app, { auth, mailLimit }) => {
+  captcha: preValidationAsyncHookHandler;
+}> = async (app, { auth, mailLimit, captcha }) => {
   app.addHook('onRequest', mailLimit);
+  app.addHook('preValidation', captcha);
   const response = { 202: SentSchema };
 
   app.post('/api/auth/email/send-otp', { schema: { body: SendOtpSchema, response } }, async ({ body }, reply) => {

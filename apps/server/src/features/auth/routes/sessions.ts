@@ -8,7 +8,7 @@ import {
   SignUpReplySchema,
   SignUpSchema,
 } from '@insforge/contract/auth.ts';
-import type { FastifyReply } from 'fastify';
+import type { FastifyReply, FastifyRequest, preValidationAsyncHookHandler } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { AppError } from '#platform/errors.ts';
 import { bearerOf } from '#platform/http/caller.ts';
@@ -28,13 +28,23 @@ import {
 import { deviceOf } from './device.ts';
 import { LIMITS } from './limits.ts';
 
+interface SessionOptions {
+  auth: EmailAuth;
+  captcha: preValidationAsyncHookHandler;
+}
+
+/** Whoever signs in with a code has passed the captcha when they asked for it. */
+export const purposeOfSignIn = ({ body }: FastifyRequest) =>
+  (body as { method?: unknown } | null)?.method === 'otp' ? undefined : 'sign-in';
+
 /** Signing in and out: open to everybody, because the credential is in the request. */
-export const sessionRoutes: FastifyPluginAsyncZod<EmailAuth> = async (app, auth) => {
+export const sessionRoutes: FastifyPluginAsyncZod<SessionOptions> = async (app, { auth, captcha }) => {
   const { db, tokens, refreshTokens } = auth;
 
   app.post(
     '/api/auth/sessions',
     {
+      preValidation: captcha,
       schema: { querystring: ClientTypeQuerySchema, body: SignInSchema, response: { 200: SessionReplySchema } },
     },
     async (request, reply) => {
@@ -80,10 +90,11 @@ export const sessionRoutes: FastifyPluginAsyncZod<EmailAuth> = async (app, auth)
 };
 
 /** Sign-up: for callers that hold at least the anon key. */
-export const signUpRoutes: FastifyPluginAsyncZod<EmailAuth> = async (app, auth) => {
+export const signUpRoutes: FastifyPluginAsyncZod<SessionOptions> = async (app, { auth, captcha }) => {
   app.post(
     '/api/auth/users',
     {
+      preValidation: captcha,
       config: { rateLimit: LIMITS.signUp },
       schema: { querystring: ClientTypeQuerySchema, body: SignUpSchema, response: { 200: SignUpReplySchema } },
     },

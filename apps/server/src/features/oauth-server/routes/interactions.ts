@@ -6,6 +6,7 @@ import { z } from 'zod';
 import type { FrontDoor, Proved } from '#features/auth/index.ts';
 import {
   acceptForms,
+  captchaTokenIn,
   type FormGuard,
   formTargetOf,
   type Page,
@@ -31,7 +32,7 @@ interface InteractionOptions {
 
 type Details = Awaited<ReturnType<Provider['interactionDetails']>>;
 
-const FormSchema = z.object({
+const FormSchema = z.looseObject({
   csrf: z.string().optional(),
   step: z.enum(['password', 'code', 'allow', 'cancel', 'switch']),
   email: z.string().trim().toLowerCase().max(254).default(''),
@@ -141,7 +142,9 @@ async function answerOf(
   const { door } = options;
   return step === 'code'
     ? signIn(options, details, { csrf, challenge }, () => door.answer({ challenge, code }))
-    : signIn(options, details, { csrf, email }, () => door.signIn({ email, password, address: addressOf(request) }));
+    : signIn(options, details, { csrf, email }, () =>
+        door.signIn({ email, password, captchaToken: captchaTokenIn(request.body), address: addressOf(request) }),
+      );
 }
 
 async function signIn(
@@ -209,9 +212,11 @@ async function stepOf(options: InteractionOptions, details: Details) {
   const { params } = details;
   const client = await (await options.provider()).Client.find(String(params.client_id));
   const target = new URL(String(params.redirect_uri));
+  const config = await options.door.config();
   return {
     clientName: client?.clientName ?? 'A program',
-    providers: providerButtons(flowOf(options, details), await options.door.config()),
+    providers: providerButtons(flowOf(options, details), config),
+    captcha: config.captcha,
     homepage: client?.clientUri,
     returnsTo: target.host || target.protocol,
     formTargets: [formTargetOf(target)],
