@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import type { Readable } from 'node:stream';
 import PostalMime, { type Email } from 'postal-mime';
 import { SMTPServer, type SMTPServerAddress, type SMTPServerOptions, type SMTPServerSession } from 'smtp-server';
 import { onTestFinished } from 'vitest';
@@ -41,6 +42,18 @@ export async function startSmtp({ onRecipient, onMessage, server: more }: SmtpOp
   const waiting = new Map<number, (mail: Received) => void>();
   const logins: TestSmtp['logins'] = [];
   let connections = 0;
+  const receive = async (stream: Readable, { envelope: { mailFrom, rcptTo } }: SMTPServerSession) => {
+    const chunks: Buffer[] = [];
+    for await (const chunk of stream) chunks.push(chunk);
+    const raw = Buffer.concat(chunks).toString('utf8');
+    const mail = await PostalMime.parse(raw);
+    const one = { from: mailFrom ? mailFrom.address : '', to: rcptTo.map(({ address }) => address), mail, raw };
+    const refused = refusal(await onMessage?.(one));
+    if (refused) return refused;
+    received.push(one);
+    waiting.get(received.length)?.(one);
+    return undefined;
+  };
   const server = new SMTPServer({
     logger: false,
     onConnect(_session, done) {
@@ -55,19 +68,9 @@ export async function startSmtp({ onRecipient, onMessage, server: more }: SmtpOp
     onRcptTo({ address }: SMTPServerAddress, _session, done) {
       done(refusal(onRecipient?.(address)));
     },
-    async onData(stream, session: SMTPServerSession, done) {
-      const chunks: Buffer[] = [];
-      for await (const chunk of stream) chunks.push(chunk);
-      const raw = Buffer.concat(chunks).toString('utf8');
-      const { mailFrom, rcptTo } = session.envelope;
-      const mail = await PostalMime.parse(raw);
-      const one = { from: mailFrom ? mailFrom.address : '', to: rcptTo.map(({ address }) => address), mail, raw };
-      const refused = refusal(await onMessage?.(one));
-      if (!refused) {
-        received.push(one);
-        waiting.get(received.length)?.(one);
-      }
-      done(refused);
+    onData(stream, session: SMTPServerSession, done) {
+      // Also where the client dies in the middle of a message, which is none then.
+      receive(stream, session).then(done, done);
     },
     ...more,
   });
