@@ -1,4 +1,4 @@
-import { createPublicKey } from 'node:crypto';
+import { createHmac, createPublicKey } from 'node:crypto';
 import { createLocalJWKSet, exportJWK, generateKeyPair, type JWTPayload, jwtVerify, SignJWT, UnsecuredJWT } from 'jose';
 import { expect, test } from 'vitest';
 import { SECRETS, startApp, type TestApp } from '../harness.ts';
@@ -56,6 +56,16 @@ const ATTACKS: [string, (app: TestApp) => string | Promise<string>][] = [
   ['expired', (app) => ownToken(app, { ...CLAIMS, exp: 1 })],
   ['expired, shared secret', () => hs256({ ...CLAIMS, exp: 1 })],
   ['not valid yet', (app) => ownToken(app, { ...CLAIMS, nbf: FUTURE - 1 })],
+  ['made in the future', (app) => ownToken(app, { ...CLAIMS, iat: Math.floor(Date.now() / 1000) + 3600 })],
+  ['made in the future, shared secret', () => hs256({ ...CLAIMS, iat: Math.floor(Date.now() / 1000) + 3600 })],
+  ['made for somebody else', (app) => ownToken(app, { ...CLAIMS, aud: 'another-api' })],
+  ['made for us and somebody else', (app) => ownToken(app, { ...CLAIMS, aud: ['insforge-api', 'another-api'] })],
+  ['of another issuer under our key', (app) => ownToken(app, { ...CLAIMS, iss: 'https://attacker.example' })],
+  [
+    'of a program that no grant is known of',
+    (app) =>
+      ownToken(app, { ...CLAIMS, client_id: 'clf_x', iss: 'insforge', aud: 'insforge-api', jti: 'x', scope: 'api' }),
+  ],
   ['no exp', () => hs256({ sub: SUB })],
   ['an exp that is a text', () => hs256({ ...CLAIMS, exp: '9999999999' as never })],
   ['no sub', () => hs256({ exp: FUTURE })],
@@ -86,6 +96,36 @@ test.each(ATTACKS)('refused wherever a credential is asked for: %s', async (_wha
     .as('nobody')
     .post('/api/auth/users', { ...ALICE, email: 'eve@example.com' }, bearer(token));
   expect(signUpReply, 'never taken for nobody').toMatchObject(refused);
+  const { get, post } = app.as('nobody');
+  for (const path of ['/api/database/records/any', '/api/storage/buckets']) {
+    expect((await get(path, bearer(token))).status, path).toBe(401);
+  }
+  expect((await get('/api/oauth/v1/userinfo', bearer(token))).status, 'userinfo').toBe(401);
+  expect((await get('/auth/v1/profile', bearer(token))).status, 'profile').toBe(401);
+  const tus = {
+    ...bearer(token),
+    'tus-resumable': '1.0.0',
+    'upload-length': '3',
+    'upload-metadata': 'bucketName Yg==',
+  };
+  expect((await post('/storage/v1/upload/resumable', undefined, tus)).status, 'tus').toBe(401);
+  expect(await app.sql('select from storage.objects')).toEqual([]);
+});
+
+test('of a claim that a token states twice, the last one counts, for us as for policies', async () => {
+  const app = await startApp();
+  const [alice, bob] = [await app.user('alice'), await app.user('bob')];
+  const head = encodePart({ alg: 'HS256' });
+  const body = Buffer.from(
+    `{"sub":"${alice.sub}","sub":"${bob.sub}","role":"project_admin","role":"authenticated","exp":${FUTURE}}`,
+  );
+  const signed = `${head}.${body.toString('base64url')}`;
+  const token = `${signed}.${createHmac('sha256', SECRETS.JWT_SECRET).update(signed).digest('base64url')}`;
+  const { get, post } = app.as('nobody');
+  expect((await get('/api/auth/sessions/current', bearer(token))).body.user.id).toBe(bob.sub);
+  expect((await get('/api/auth/users', bearer(token))).status).toBe(403);
+  await app.sql(`create function public.me() returns uuid language sql as 'select auth.uid()'`);
+  await expect.poll(async () => (await post('/api/database/rpc/me', {}, bearer(token))).body).toBe(bob.sub);
 });
 
 test.each([

@@ -64,6 +64,8 @@ export async function makeSigningKey(): Promise<{ privateKey: string; publicKey:
   });
 }
 
+/** How far the clock of whoever else signs tokens may be ahead of ours. */
+const CLOCK_TOLERANCE_SECONDS = 60;
 const ROLES: ReadonlySet<string> = new Set<Role>(['anon', 'authenticated', 'project_admin']);
 const MAX_REMEMBERED = 10_000;
 
@@ -173,6 +175,8 @@ function requireApiScope(scope: string): void {
 function toVerifiedToken(payload: JWTPayload, isOurs: boolean): VerifiedToken {
   // Where the audience is somebody else, it is an ID token, which tells a client who signed in and opens nothing.
   if (isOurs && payload.aud !== undefined && payload.aud !== CLIENT_AUDIENCE) throw invalidToken();
+  if (isOurs && payload.iss !== undefined && payload.iss !== CLIENT_ISSUER) throw invalidToken();
+  if (payload.iat !== undefined && payload.iat > Date.now() / 1000 + CLOCK_TOLERANCE_SECONDS) throw invalidToken();
   // Refresh tokens, and whatever else this server signs for one purpose, share the secret of access tokens.
   const isSpecial = payload.type === 'refresh' || (payload.iss === 'insforge' && payload.type !== undefined);
   if (isSpecial || typeof payload.sub !== 'string' || payload.sub === '') throw invalidToken();
