@@ -7,9 +7,8 @@ import { expect, test } from 'vitest';
 import { scratchFolder } from '../start/process.ts';
 import { REGION, startS3 } from './start.ts';
 
-/** By hand with more: S3_TOOLS_FILES=1000 S3_TOOLS_MIB=200 npx vitest run apps/server/test/s3/tools.test.ts */
-const FILES = Number(process.env.S3_TOOLS_FILES ?? 60);
-const MIB = Number(process.env.S3_TOOLS_MIB ?? 20);
+const FILES = 1000;
+const MIB = 200;
 const MINUTES = 60_000;
 
 /** What each tool does with a tree of files and one great file. `diff` and `cmp` fail the script where bytes differ. */
