@@ -1,8 +1,9 @@
+import { createHash, randomBytes } from 'node:crypto';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
-import { startApp } from '../harness.ts';
+import { SECRETS, startApp } from '../harness.ts';
 import { BUCKETS, form, makeBucket, objectPath, upload } from './files.ts';
 
 async function startInFolder() {
@@ -34,6 +35,45 @@ test('an upload answers with the file, replacing answers with the new one', asyn
   expect(second).toMatchObject({ status: 200, body: { size: 9, mimeType: 'application/json' } });
   expect(second.body.url).not.toBe(first.body.url);
   expect((await admin.get(objectPath('b', 'k'))).text).toBe('{"two":2}');
+});
+
+const KIB = 1024;
+
+/** What is small is one write, what is large travels in pieces: sizes around the bounds of both. */
+test.each([0, 1, 64 * KIB, 64 * KIB + 1, 128 * KIB - 1, 128 * KIB, 128 * KIB + 1, 1024 * KIB + 7])(
+  '%d bytes come back as they were, under their MD5',
+  async (bytes) => {
+    const server = await startApp();
+    await makeBucket(server, 'b');
+    const content = randomBytes(bytes);
+    const md5 = createHash('md5').update(content).digest('hex');
+    const url = (await server.listen()) + objectPath('b', 'k');
+    const headers = { 'x-api-key': SECRETS.ACCESS_API_KEY, 'content-type': 'application/octet-stream' };
+    expect((await fetch(url, { method: 'PUT', headers, body: content })).status).toBe(200);
+    const reply = await fetch(url, { headers });
+    expect(reply.headers.get('etag')).toBe(`"${md5}"`);
+    expect(Buffer.from(await reply.arrayBuffer()).equals(content)).toBe(true);
+  },
+);
+
+test('large uploads at the same time do not meet', async () => {
+  const server = await startApp();
+  await makeBucket(server, 'b');
+  const url = await server.listen();
+  const headers = { 'x-api-key': SECRETS.ACCESS_API_KEY, 'content-type': 'application/octet-stream' };
+  const contents = Array.from({ length: 12 }, () => randomBytes(3 * KIB * KIB));
+  const md5s = contents.map((content) => `"${createHash('md5').update(content).digest('hex')}"`);
+  await Promise.all(
+    contents.map((body, index) => fetch(url + objectPath('b', String(index)), { method: 'PUT', headers, body })),
+  );
+  const etags = await Promise.all(
+    contents.map(async (content, index) => {
+      const reply = await fetch(url + objectPath('b', String(index)), { headers });
+      expect(Buffer.from(await reply.arrayBuffer()).equals(content)).toBe(true);
+      return reply.headers.get('etag');
+    }),
+  );
+  expect(etags).toEqual(md5s);
 });
 
 test('an upload without a key gets one that keeps the name readable', async () => {
