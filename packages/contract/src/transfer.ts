@@ -34,8 +34,18 @@ export const ImportRowsReplySchema = z.object({
   rowsImported: z.number(),
   totalRows: z.number(),
   dryRun: z.literal(true).optional(),
-  /** Rows that were left out, by their number in the file. */
-  errors: z.array(z.object({ row: z.number(), message: z.string() })).optional(),
+  /** Rows that were left out, a hundred at most. */
+  errors: z
+    .array(
+      z.object({
+        /** Its number in the file, without the header. */
+        row: z.number(),
+        /** Of a CSV: the line of the file where the row begins. */
+        line: z.number().optional(),
+        message: z.string(),
+      }),
+    )
+    .optional(),
   /** How many there are beyond those listed. */
   moreErrors: z.number().optional(),
 });

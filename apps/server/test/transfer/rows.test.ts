@@ -13,7 +13,7 @@ async function startFilled(): Promise<TestApp> {
   return app;
 }
 
-const send = ({ as }: TestApp, table: string, body: string, format: keyof typeof TYPES, query = '') =>
+const send = ({ as }: TestApp, table: string, body: string | Buffer, format: keyof typeof TYPES, query = '') =>
   as('admin').post(`/api/database/import/${encodeURIComponent(table)}?${query}`, body, {
     'content-type': TYPES[format],
   });
@@ -106,17 +106,30 @@ test.each([
   },
   { format: 'csv', body: 'id,title\n1,a\n1,b\n', message: 'duplicate key', more: { line: 3 } },
   { format: 'csv', body: 'id,title\n1,a,b\n', message: 'extra data', more: { line: 2 } },
+  {
+    format: 'csv',
+    query: 'upsertKey=id',
+    body: 'id,title\n1,a\n"2\n",b\nx,c\ny,d\n',
+    message: '"x" (line 5)',
+    more: { line: 5, row: 3 },
+  },
+  { format: 'csv', query: 'upsertKey=id', body: 'id,title\n1,a\n2\n', message: '(line 3)', more: { line: 3, row: 2 } },
   { format: 'csv', body: 'id,nothing\n1,a\n', message: 'no column "nothing"' },
   { format: 'csv', body: '', message: 'no header' },
   { format: 'csv', body: 'id\n1\n', message: 'null value in column "title"' },
   { format: 'json', body: '[{"id":1,"title":"a"},{"id":2', message: 'no end' },
   { format: 'json', body: '[{"id":1,"title":"a"},{"id":2,}]', message: '(row 2)', more: { row: 2 } },
   { format: 'json', body: '[{"id":1,"title":"a"},7]', message: 'must be a JSON object (row 2)' },
-  { format: 'ndjson', body: '{"id":1,"title":"a"}\n{"id":"x","title":"b"}\n', message: 'invalid input syntax' },
+  {
+    format: 'ndjson',
+    body: '{"id":1,"title":"a"}\n{"id":"x","title":"b"}\n',
+    message: '"x" (row 2)',
+    more: { row: 2 },
+  },
   { format: 'json', body: '[{"id":1,"titel":"a"}]', message: 'no column "titel"' },
 ] as const)('bad rows undo everything, and the place is told: $body', async ({ format, body, message, ...rest }) => {
   const app = await startFilled();
-  const reply = await send(app, 'notes', body, format);
+  const reply = await send(app, 'notes', body, format, 'query' in rest ? rest.query : '');
   expect(reply).toMatchObject({
     status: expect.toBeOneOf([400, 409]),
     body: { message: expect.stringContaining(message), ...('more' in rest ? rest.more : {}) },
@@ -124,26 +137,121 @@ test.each([
   expect(await app.sql('select from notes')).toEqual([]);
 });
 
-test('bad rows can be left out, and are listed', async () => {
+test.each([
+  {
+    what: 'values with line ends in them',
+    body: 'id,title\n1,"a\n\nb"\nx,bad\n2,"c\n"\n"y\n",bad\n3,d\n',
+    good: [1, 2, 3],
+    errors: [
+      { row: 2, line: 5, message: 'invalid input syntax for type integer: "x"' },
+      { row: 4, line: 8 },
+    ],
+  },
+  {
+    what: 'CRLF',
+    body: 'id,"title"\r\n1,"a\r\nb"\r\nx,bad\r\n2,c\r\n2,again\r\n',
+    good: [1, 2],
+    errors: [
+      { row: 2, line: 4 },
+      { row: 4, line: 6, message: expect.stringContaining('duplicate key') },
+    ],
+  },
+  {
+    what: 'a byte order mark, and no end of the last line',
+    body: '\uFEFF"id",title\n1,é\nx,"bad"',
+    good: [1],
+    errors: [{ row: 2, line: 3 }],
+  },
+  {
+    what: 'too many and too few fields',
+    body: 'id,title\n1,a\n2\n\n3,b,c\n4,"d,e"\n5,f,\n',
+    good: [1, 4],
+    errors: [
+      { row: 2, line: 3, message: '1 field, and the header has 2' },
+      { row: 3, line: 4 },
+      { row: 4, line: 5, message: '3 fields, and the header has 2' },
+      { row: 6, line: 7 },
+    ],
+  },
+  {
+    what: 'another delimiter, even a digit',
+    body: 'id1title\n21a\n41"1"\n6\n',
+    query: 'delimiter=1',
+    good: [2, 4],
+    errors: [{ row: 3, line: 4 }],
+  },
+  {
+    what: 'what is no text',
+    body: Buffer.from('id,title\n1,a\n2,\xff\n3,\x00\n4,b\rc\n5,"d\re"\n6,f\n', 'latin1'),
+    good: [1, 5, 6],
+    errors: [
+      { row: 2, line: 3, message: 'not text in UTF-8' },
+      { row: 3, line: 4, message: 'not text in UTF-8' },
+      { row: 4, line: 5, message: expect.stringContaining('carriage return') },
+    ],
+  },
+  {
+    what: 'a quote without an end',
+    body: 'id,title\n1,a\n2,"b\n3,c\n',
+    good: [1],
+    errors: [{ row: 2, line: 3, message: 'a quote has no end' }],
+  },
+])('bad rows are left out and listed by their line: $what', async ({ body, good, errors, ...more }) => {
   const app = await startFilled();
-  const lines = Array.from({ length: 300 }, (_, index) => (index % 100 === 50 ? `x${index},bad` : `${index},good`));
-  const reply = await send(app, 'notes', `id,title\n${lines.join('\n')}\n5,again\n`, 'csv', 'onError=skip');
-  expect(reply.body).toMatchObject({ rowsImported: 297, totalRows: 301 });
-  expect(reply.body.errors).toMatchObject([
-    { row: 51, message: expect.stringContaining('x50') },
-    { row: 151 },
-    { row: 251 },
-    { row: 301, message: expect.stringContaining('duplicate key') },
-  ]);
-  const json = '[{"id":1001,"title":"a"},{"id":1002},7,{"id":1003,"title":"b"}]';
-  expect((await send(app, 'notes', json, 'json', 'onError=skip')).body).toMatchObject({
-    rowsImported: 2,
-    errors: [{ row: 2 }, { row: 3 }],
+  const reply = await send(app, 'notes', body, 'csv', `onError=skip&${'query' in more ? more.query : ''}`);
+  expect(reply).toMatchObject({
+    status: 200,
+    body: { rowsImported: good.length, totalRows: good.length + errors.length, errors },
   });
-  const all = Array.from({ length: 150 }, () => 'x,bad').join('\n');
-  const none = await send(app, 'notes', `id,title\n${all}\n`, 'csv', 'onError=skip');
+  expect(await app.sql('select id from notes order by id')).toEqual(good.map((id) => ({ id })));
+});
+
+test('bad rows in many batches are found, and a hundred are listed', async () => {
+  const app = await startFilled();
+  const lines = Array.from({ length: 12_000 }, (_, index) => (index % 4000 === 50 ? `x${index},bad` : `${index},good`));
+  const some = await send(app, 'notes', `id,title\n${lines.join('\n')}\n5,again\n`, 'csv', 'onError=skip');
+  expect(some.body).toMatchObject({ rowsImported: 11_997, totalRows: 12_001 });
+  expect(some.body.errors).toMatchObject([
+    { row: 51, line: 52, message: expect.stringContaining('x50') },
+    { row: 4051, line: 4052 },
+    { row: 8051, line: 8052 },
+    { row: 12_001, line: 12_002, message: expect.stringContaining('duplicate key') },
+  ]);
+  const all = 'x,bad\nfew\n'.repeat(75);
+  const none = await send(app, 'notes', `id,title\n${all}`, 'csv', 'onError=skip');
   expect(none.body).toMatchObject({ rowsImported: 0, totalRows: 150, moreErrors: 50 });
   expect(none.body.errors).toHaveLength(100);
+  const json = '[{"id":20001,"title":"a"},{"id":20002},7,{"id":20003,"title":"b"}]';
+  const { body } = await send(app, 'notes', json, 'json', 'onError=skip');
+  expect(body).toMatchObject({ rowsImported: 2, errors: [{ row: 2 }, { row: 3 }] });
+  expect(body.errors[0]).not.toHaveProperty('line');
+});
+
+test('bad rows are left out while others are replaced by their key', async () => {
+  const app = await startFilled();
+  await app.sql(`insert into notes (id, title) values (1, 'old'), (9, 'kept')`);
+  const body = 'id,title\n1,new\n2,"first\n"\nx,bad\n2\n2,last\n3,\n';
+  const reply = await send(app, 'notes', body, 'csv', 'upsertKey=id&onError=skip');
+  expect(reply.body).toMatchObject({
+    totalRows: 6,
+    errors: [
+      { row: 3, line: 5 },
+      { row: 4, line: 6 },
+      { row: 6, line: 8, message: expect.stringContaining('null value') },
+    ],
+  });
+  const stored = [
+    { id: 1, title: 'new' },
+    { id: 2, title: 'last' },
+    { id: 9, title: 'kept' },
+  ];
+  expect(await app.sql('select id, title from notes order by id')).toEqual(stored);
+  // A key that is none is no fault of the rows.
+  expect(await send(app, 'notes', body, 'csv', 'upsertKey=title&onError=skip')).toMatchObject({
+    status: 400,
+    body: { sqlstate: '42P10' },
+  });
+  expect(await app.sql('select id, title from notes order by id')).toEqual(stored);
 });
 
 test('a dry run and an emptied table', async () => {

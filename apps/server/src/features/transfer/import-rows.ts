@@ -1,13 +1,14 @@
 import type { ImportRows, RowFormat } from '@insforge/contract/transfer.ts';
 import { rehearse } from '#features/schema/index.ts';
 import type { Db, UserTx } from '#platform/db/db.ts';
-import { compile, quoteLiteral, sql } from '#platform/db/sql.ts';
-import { AppError, isDatabaseError, toAppError } from '#platform/errors.ts';
-import { readCsv } from './csv.ts';
+import { compile, quoteLiteral, type Sql, sql } from '#platform/db/sql.ts';
+import { type Csv, readCsv } from './csv.ts';
+import { CsvSplitter } from './csv-records.ts';
 import { splitJson } from './json-documents.ts';
 import { sessionName } from './progress.ts';
-import { insertStaged, insertStagedSkipping, type RowError, STAGING } from './staging.ts';
-import { findTarget, pickColumns, type Target } from './target.ts';
+import { type Report, type RowError, type RowErrors, reportTo, withLine } from './row-errors.ts';
+import { createStaging, insertStaged, insertStagedSkipping, STAGING, type StagedInsert } from './staging.ts';
+import { findTarget, pickColumns, type Target, type TargetColumn } from './target.ts';
 
 /** What became of the rows of a file. */
 export interface ImportedRows {
@@ -49,116 +50,121 @@ export function importRows(
 async function storeRows(tx: UserTx, request: RowImport, source: AsyncIterable<Buffer>): Promise<ImportedRows> {
   const target = await findTarget(tx, request.table, request.schema);
   if (request.truncate) await tx.query(sql`truncate ${target.sql}`);
-  return request.format === 'csv' ? storeCsv(tx, request, target, source) : storeJson(tx, request, target, source);
-}
-
-async function storeCsv(
-  tx: UserTx,
-  request: RowImport,
-  target: Target,
-  source: AsyncIterable<Buffer>,
-): Promise<ImportedRows> {
-  const { columns: names, rows, headerLines } = await readCsv(source, request.delimiter);
-  const columns = pickColumns(target, names);
-  const copy = (into: typeof target.sql, list: typeof target.sql) =>
-    tx
-      .copyFrom(
-        compile(
-          sql`copy ${into} (${list}) from stdin with (format csv, delimiter ${sql.raw(quoteLiteral(request.delimiter))})`,
-        ).text,
-        rows,
-      )
-      .catch((error: unknown) => {
-        throw withLine(error, headerLines);
-      });
-  if (request.upsertKey === undefined && request.onError === 'abort') {
-    const total = await copy(target.sql, sql.join(columns.map(({ name }) => sql.id(name))));
-    return { rows: total, total, errors: [], moreErrors: 0 };
+  if (request.format !== 'csv') return storeStaged(tx, request, (report) => stageJson(tx, target, source, report));
+  const csv = await readCsv(source, request.delimiter);
+  const columns = pickColumns(target, csv.columns);
+  if (request.upsertKey !== undefined || request.onError === 'skip') {
+    return storeStaged(tx, request, (report) => stageCsv(tx, { target, columns, csv, ...request }, report));
   }
-  const staged = columns.map((_, index) => sql.id(`c${index}`));
-  await tx.query(sql`
-    create temp table import_rows (row bigint generated always as identity, ${sql.join(staged.map((name) => sql`${name} text`))})
-    on commit drop`);
-  const total = await copy(STAGING, sql.join(staged));
-  const values = columns.map(({ type }, index) => sql`${staged[index]}::${sql.raw(type)}`);
-  return storeStaged(tx, request, { target, columns, values, upsertKey: request.upsertKey }, total);
+  const names = columns.map(({ name }) => sql.id(name));
+  const total = await copyCsv(tx, target.sql, names, request.delimiter, csv.rows).catch((error: unknown) => {
+    throw withLine(error, csv.headerLines);
+  });
+  return { rows: total, total, errors: [], moreErrors: 0 };
 }
 
-async function storeJson(
+function copyCsv(
   tx: UserTx,
-  request: RowImport,
-  target: Target,
+  table: Sql,
+  names: readonly Sql[],
+  delimiter: string,
   source: AsyncIterable<Buffer>,
-): Promise<ImportedRows> {
-  await tx.query(sql`create temp table import_rows (row bigint, document jsonb) on commit drop`);
-  const reading: JsonReading = { keys: new Map(), rows: 0, errors: [], moreErrors: 0 };
-  await tx.copyFrom(
-    compile(sql`copy ${STAGING} (row, document) from stdin with (format csv)`).text,
-    jsonAsCsv(source, request, reading),
-  );
-  const columns = pickColumns(target, [...reading.keys.keys()]);
-  const values = columns.map(({ name, type, default: usual }) => {
-    const value = sql`(jsonb_populate_record(null::${target.sql}, document)).${sql.id(name)}`;
-    // Where only some rows have the key, the others get the default, as if they had been inserted alone.
-    const isEverywhere = reading.keys.get(name) === reading.rows - reading.errors.length - reading.moreErrors;
-    const otherwise = usual === null ? sql`null` : sql.raw(`(${usual})`);
-    return isEverywhere
-      ? value
-      : sql`case when document ? ${sql.raw(quoteLiteral(name))} then ${value} else ${otherwise}::${sql.raw(type)} end`;
-  });
-  if (columns.length === 0) return { ...reading, rows: 0, total: reading.rows };
-  const stored = await storeStaged(
-    tx,
-    request,
-    { target, columns, values, upsertKey: request.upsertKey },
-    reading.rows,
-  );
-  return {
-    ...stored,
-    errors: [...reading.errors, ...stored.errors].sort((a, b) => a.row - b.row),
-    moreErrors: reading.moreErrors + stored.moreErrors,
-  };
+): Promise<number> {
+  const options = sql`format csv, delimiter ${sql.raw(quoteLiteral(delimiter))}`;
+  return tx.copyFrom(compile(sql`copy ${table} (${sql.join(names)}) from stdin with (${options})`).text, source);
+}
+
+/** What was read into the staging table: all rows of the file but those that could not be read. */
+interface Staged extends Omit<StagedInsert, 'upsertKey'> {
+  total: number;
 }
 
 async function storeStaged(
   tx: UserTx,
-  { onError }: RowImport,
-  insert: Parameters<typeof insertStaged>[1],
-  total: number,
+  { onError, upsertKey }: RowImport,
+  stage: (report: Report) => Promise<Staged>,
 ): Promise<ImportedRows> {
-  if (onError === 'skip') return { ...(await insertStagedSkipping(tx, insert)), total };
-  return { rows: await insertStaged(tx, insert), total, errors: [], moreErrors: 0 };
+  const errors: RowErrors = { listed: [], more: 0 };
+  const report = reportTo(errors, onError);
+  const { total, ...staged } = await stage(report);
+  const store = onError === 'skip' ? insertStagedSkipping : insertStaged;
+  const rows = staged.columns.length === 0 ? 0 : await store(tx, { ...staged, upsertKey }, report);
+  return { rows, total, errors: errors.listed.sort((a, b) => a.row - b.row), moreErrors: errors.more };
+}
+
+async function stageCsv(
+  tx: UserTx,
+  { target, columns, csv, delimiter }: { target: Target; columns: TargetColumn[]; csv: Csv; delimiter: string },
+  report: Report,
+): Promise<Staged> {
+  const names = columns.map((_, index) => sql.id(`c${index}`));
+  await createStaging(tx, sql.join(names.map((name) => sql`${name} text`)));
+  const reading = { rows: 0 };
+  const source = withPlaces(csv, delimiter, reading, report);
+  await copyCsv(tx, STAGING, [sql.id('row'), sql.id('line'), ...names], delimiter, source);
+  const values = columns.map(({ type }, index) => sql`${names[index]}::${sql.raw(type)}`);
+  return { target, columns, values, total: reading.rows };
+}
+
+/** The records that can be read, each with its place in front. */
+async function* withPlaces(
+  { rows, columns, headerLines }: Csv,
+  delimiter: string,
+  reading: { rows: number },
+  report: Report,
+): AsyncGenerator<Buffer> {
+  const splitter = new CsvSplitter(delimiter, columns.length, headerLines + 1);
+  const placed = (records: ReturnType<CsvSplitter['push']>) => {
+    let piece = '';
+    for (const { row, line, text, problem } of records) {
+      reading.rows = row;
+      if (problem !== undefined) report({ row, line }, problem);
+      // Quoted, as a delimiter may be a digit.
+      else piece += `"${row}"${delimiter}"${line}"${delimiter}${text}\n`;
+    }
+    return Buffer.from(piece, 'latin1');
+  };
+  for await (const chunk of rows) yield placed(splitter.push(chunk));
+  yield placed(splitter.end());
 }
 
 interface JsonReading {
   /** Key -> in how many rows it is. */
   keys: Map<string, number>;
   rows: number;
-  errors: RowError[];
-  moreErrors: number;
+  /** Of these, how many are objects. */
+  objects: number;
+}
+
+async function stageJson(tx: UserTx, target: Target, source: AsyncIterable<Buffer>, report: Report): Promise<Staged> {
+  await createStaging(tx, sql`document jsonb`);
+  const reading: JsonReading = { keys: new Map(), rows: 0, objects: 0 };
+  const names = [sql.id('row'), sql.id('document')];
+  await copyCsv(tx, STAGING, names, ',', jsonAsCsv(source, reading, report));
+  const columns = pickColumns(target, [...reading.keys.keys()]);
+  const values = columns.map(({ name, type, default: usual }) => {
+    const value = sql`(jsonb_populate_record(null::${target.sql}, document)).${sql.id(name)}`;
+    // Where only some rows have the key, the others get the default, as if they had been inserted alone.
+    const otherwise = usual === null ? sql`null` : sql.raw(`(${usual})`);
+    return reading.keys.get(name) === reading.objects
+      ? value
+      : sql`case when document ? ${sql.raw(quoteLiteral(name))} then ${value} else ${otherwise}::${sql.raw(type)} end`;
+  });
+  return { target, columns, values, total: reading.rows };
 }
 
 const PIECE_CHARACTERS = 64 * 1024;
-const MAX_ERRORS = 100;
 
 /** Rows as `number,"document"`, in pieces that are worth a write. */
-async function* jsonAsCsv(
-  source: AsyncIterable<Buffer>,
-  { onError }: RowImport,
-  reading: JsonReading,
-): AsyncGenerator<Buffer> {
+async function* jsonAsCsv(source: AsyncIterable<Buffer>, reading: JsonReading, report: Report): AsyncGenerator<Buffer> {
   let piece = '';
   for await (const { row, text } of splitJson(source)) {
     reading.rows = row;
     const problem = countKeys(text, reading.keys);
-    if (problem === undefined) piece += `${row},"${text.replaceAll('"', '""')}"\n`;
-    else if (onError === 'abort') {
-      throw new AppError('DATABASE_VALIDATION_ERROR', `${problem} (row ${row})`, {
-        details: { row },
-        nextActions: 'Correct the row, or send onError=skip to leave bad rows out.',
-      });
-    } else if (reading.errors.length < MAX_ERRORS) reading.errors.push({ row, message: problem });
-    else reading.moreErrors++;
+    if (problem === undefined) {
+      reading.objects++;
+      piece += `${row},"${text.replaceAll('"', '""')}"\n`;
+    } else report({ row }, problem);
     if (piece.length > PIECE_CHARACTERS) {
       yield Buffer.from(piece);
       piece = '';
@@ -178,20 +184,4 @@ function countKeys(text: string, keys: Map<string, number>): string | undefined 
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return 'Each row must be a JSON object';
   for (const key of Object.keys(value)) keys.set(key, (keys.get(key) ?? 0) + 1);
   return undefined;
-}
-
-/** PostgreSQL counts the lines it was given; the header was not among them. */
-function withLine(error: unknown, headerLines: number): unknown {
-  if (!isDatabaseError(error)) return error;
-  const [, line, column] = /^COPY .*?, line (\d+)(?:, column ([^:]+))?/.exec(error.where ?? '') ?? [];
-  if (line === undefined) return error;
-  const known = toAppError(error);
-  const inFile = Number(line) + headerLines;
-  const place = column === undefined ? `line ${inFile}` : `line ${inFile}, column ${column}`;
-  return new AppError(known.code, `${known.message} (${place})`, {
-    status: known.status,
-    cause: error,
-    nextActions: 'Correct the line, or send onError=skip to leave bad rows out and have them listed.',
-    details: { ...known.details, line: inFile, ...(column === undefined ? {} : { column }) },
-  });
 }

@@ -1,13 +1,8 @@
 import type { UserTx } from '#platform/db/db.ts';
 import { compile, type Sql, sql } from '#platform/db/sql.ts';
-import { AppError, isDatabaseError } from '#platform/errors.ts';
+import { AppError, type DatabaseError, isDatabaseError } from '#platform/errors.ts';
+import type { Report, RowPlace } from './row-errors.ts';
 import type { Target, TargetColumn } from './target.ts';
-
-/** Rows of the file that could not be stored. */
-export interface RowError {
-  row: number;
-  message: string;
-}
 
 /** Where rows wait, as text, when they cannot go straight into their table. Gone with the transaction. */
 export const STAGING = sql.id('pg_temp', 'import_rows');
@@ -23,22 +18,39 @@ export interface StagedInsert {
 
 /** Rows at a time; a batch that fails is halved until the bad rows are found. */
 const BATCH_ROWS = 5_000;
-const MAX_ERRORS = 100;
 
-/** Stores all staged rows, or fails. Of rows with the same key the last one counts. */
-export async function insertStaged(tx: UserTx, insert: StagedInsert): Promise<number> {
-  return insertRange(tx, insert, undefined);
+/** @param columns besides the place of the row in its file */
+export async function createStaging(tx: UserTx, columns: Sql): Promise<void> {
+  await tx.query(sql`create temp table import_rows (row bigint, line bigint, ${columns}) on commit drop`);
 }
 
-/** Stores what can be stored, and says what could not. */
-export async function insertStagedSkipping(
-  tx: UserTx,
-  insert: StagedInsert,
-): Promise<{ rows: number; errors: RowError[]; moreErrors: number }> {
+/**
+ * Stores all staged rows, or fails. Of rows with the same key the last one counts.
+ * @param report is told of the first bad row, and throws
+ */
+export async function insertStaged(tx: UserTx, insert: StagedInsert, report: Report): Promise<number> {
+  await tx.query(sql`savepoint staged`);
+  try {
+    return await insertRange(tx, insert, undefined);
+  } catch (error) {
+    if (!isAboutRows(error)) throw error;
+    await tx.query(sql`rollback to savepoint staged`);
+    await insertStagedSkipping(tx, insert, report);
+    // All rows at once failed, and none of them alone does.
+    throw error;
+  }
+}
+
+/**
+ * Stores what can be stored.
+ * @param report is told what could not
+ */
+export async function insertStagedSkipping(tx: UserTx, insert: StagedInsert, report: Report): Promise<number> {
+  // What fails without any row is no fault of a row.
+  await insertRange(tx, insert, [0, 0]);
+  await tx.query(sql`create index on ${STAGING} (row)`);
   const bounds = await tx.one<{ last: number | null }>(sql`select max(row)::float8 as last from ${STAGING}`);
-  const errors: RowError[] = [];
   let rows = 0;
-  let moreErrors = 0;
   const pending: [first: number, last: number][] = [];
   for (let first = 1; first <= (bounds?.last ?? 0); first += BATCH_ROWS) pending.push([first, first + BATCH_ROWS - 1]);
   pending.reverse();
@@ -49,15 +61,26 @@ export async function insertStagedSkipping(
       rows += await insertRange(tx, insert, range);
       await tx.query(sql`release savepoint batch`);
     } catch (error) {
-      if (!isDatabaseError(error) || error.code === '57014') throw error;
+      if (!isAboutRows(error)) throw error;
       await tx.query(sql`rollback to savepoint batch`);
       const middle = Math.floor((first + last) / 2);
       if (first < last) pending.push([middle + 1, last], [first, middle]);
-      else if (errors.length < MAX_ERRORS) errors.push({ row: first, message: error.message });
-      else moreErrors++;
+      else report(await placeOf(tx, first), error);
     }
   }
-  return { rows, errors, moreErrors };
+  return rows;
+}
+
+/** Not a conflict with others (40), a lack of resources (53) or a cancellation (57). */
+function isAboutRows(error: unknown): error is DatabaseError {
+  return isDatabaseError(error) && !/^(?:40|53|57)/.test(error.code);
+}
+
+async function placeOf(tx: UserTx, row: number): Promise<RowPlace> {
+  const place = await tx.one<{ line: number | null }>(
+    sql`select line::float8 as line from ${STAGING} where row = ${row}`,
+  );
+  return { row, line: place?.line ?? undefined };
 }
 
 async function insertRange(
