@@ -206,6 +206,16 @@ test.each([
   expect(await app.sql('select id from notes order by id')).toEqual(good.map((id) => ({ id })));
 });
 
+test.each(['"', '§', '\n', '\r'])('a delimiter that COPY does not take is refused: %j', async (delimiter) => {
+  const app = await startFilled();
+  const query = `onError=skip&delimiter=${encodeURIComponent(delimiter)}`;
+  expect(await send(app, 'notes', 'id\n1\n', 'csv', query)).toMatchObject({ status: 400 });
+  expect(await send(app, 'notes', `id${delimiter}title\n1${delimiter}a\n`, 'csv', query)).toMatchObject({
+    status: 400,
+  });
+  expect(await app.sql('select from notes')).toEqual([]);
+});
+
 test('bad rows in many batches are found, and a hundred are listed', async () => {
   const app = await startFilled();
   const lines = Array.from({ length: 12_000 }, (_, index) => (index % 4000 === 50 ? `x${index},bad` : `${index},good`));
