@@ -83,7 +83,7 @@ test('the token may be in a header, and servers of the project need none', async
   expect((await send(app, signInRoute, {}, { 'x-captcha-token': solved() })).status).toBe(200);
   expect((await app.as('admin').post(signUpRoute.path, BOB)).status).toBe(200);
   expect((await app.as('admin').post(signInRoute.path, ALICE)).status).toBe(200);
-  expect((await app.as('nobody').post(signInRoute.path, ALICE, { 'x-api-key': 'ik_wrong' })).status).toBe(400);
+  expect((await app.as('nobody').post(signInRoute.path, ALICE, { 'x-api-key': 'ik_wrong' })).status).toBe(401);
 });
 
 test('what is not protected asks for nothing, nor does the code of a mail', async () => {

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { mailsTo, NEARBY, startSmtp, useSmtp } from '../email/smtp.ts';
 import { SECRETS, startApp } from '../harness.ts';
+import { bearer } from './client.ts';
 import { ADA, ask, register } from './email-client.ts';
 
 test('for the same address and purpose, one mail in 60 seconds', async () => {
@@ -65,7 +66,13 @@ test('one network address may ask for so many mails in a quarter of an hour, ove
   expect((await askFrom('198.51.100.8', 6)).status).toBe(202);
   // A server that signs in its users is one network address, and no crowd of strangers.
   expect((await askFrom('198.51.100.7', 7, { 'x-api-key': SECRETS.ACCESS_API_KEY })).status).toBe(202);
-  expect((await askFrom('198.51.100.7', 8, { 'x-api-key': 'ik_wrong' })).status).toBe(429);
+  expect((await askFrom('198.51.100.7', 8, bearer(SECRETS.ACCESS_API_KEY))).status).toBe(202);
+  for (const wrong of [{ 'x-api-key': 'ik_wrong' }, bearer('ik_wrong')]) {
+    expect(await askFrom('198.51.100.9', 9, wrong)).toMatchObject({
+      status: 401,
+      body: { error: 'AUTH_INVALID_API_KEY' },
+    });
+  }
 });
 
 test.each([

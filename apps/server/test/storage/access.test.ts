@@ -1,5 +1,6 @@
+import sharp from 'sharp';
 import { expect, test } from 'vitest';
-import { startApp, type TestApp, type TestUser, type Who } from '../harness.ts';
+import { type Reply, SECRETS, startApp, type TestApp, type TestUser, type Who } from '../harness.ts';
 import { BUCKETS, type BucketOptions, makeBucket, objectPath, upload } from './files.ts';
 
 /** What a verb comes to for nobody, the anon key, another user, the owner of the file, and an admin. */
@@ -129,6 +130,43 @@ test.each(KINDS)('%s: who may do what', async (_kind, settings, rows) => {
     }
   }
   expect(found).toEqual(rows);
+});
+
+const BROKEN: [what: string, headers: Record<string, string>, error: string][] = [
+  ['a token that is none', { authorization: 'Bearer broken' }, 'AUTH_UNAUTHORIZED'],
+  ['an anon key that is not ours', { authorization: 'Bearer anon_wrong' }, 'AUTH_INVALID_CREDENTIALS'],
+  ['an API key that is not ours', { 'x-api-key': 'ik_wrong' }, 'AUTH_INVALID_API_KEY'],
+  ['the same as a bearer', { authorization: 'Bearer ik_wrong' }, 'AUTH_INVALID_API_KEY'],
+];
+
+test.each(BROKEN)('what is open to nobody is closed to %s', async (_what, headers, error) => {
+  const server = await startApp();
+  await makeBucket(server, 'open', { isPublic: true });
+  await makeBucket(server, 'closed');
+  const picture = await sharp({ create: { width: 4, height: 4, channels: 3, background: 'red' } })
+    .png()
+    .toBuffer();
+  for (const bucket of ['open', 'closed']) await upload(server.as('admin'), bucket, 'f', picture, 'image/png');
+  const strategyOf = (bucket: string) => `${BUCKETS}/${bucket}/download-strategy/objects/f`;
+  const { pathname, search } = new URL((await server.as('admin').get(strategyOf('closed'))).body.url);
+  const { get, head, post } = server.as('nobody');
+  const ways: [status: number, ask: (headers?: Record<string, string>) => Promise<Reply>][] = [
+    [200, (more) => get(objectPath('open', 'f'), more)],
+    [200, (more) => head(objectPath('open', 'f'), more)],
+    [200, (more) => get(`${objectPath('open', 'f')}?width=2`, more)],
+    [200, (more) => get(strategyOf('open'), more)],
+    [200, (more) => post(`${objectPath('open', 'f')}/download-strategy`, {}, more)],
+    [200, (more) => get(pathname + search, more)],
+    [404, (more) => get(objectPath('open', 'missing'), more)],
+    [404, (more) => get(objectPath('missing', 'f'), more)],
+  ];
+  for (const [status, ask] of ways) {
+    expect((await ask()).status).toBe(status);
+    expect((await ask({ authorization: `Bearer ${SECRETS.ACCESS_ANON_KEY}` })).status).toBe(status);
+    const refused = await ask(headers);
+    expect(refused.status).toBe(401);
+    if (refused.text) expect(refused.body).toMatchObject({ error });
+  }
 });
 
 test('a refused upload leaves what was there, and says what would help', async () => {

@@ -25,6 +25,8 @@ declare module 'fastify' {
 
 /** The access levels. A feature puts one on an encapsulated scope, not into its handlers. */
 export interface Guards {
+  /** Anybody. But a credential that is presented must be valid: a broken one is never taken for none. */
+  checkCredential: onRequestAsyncHookHandler;
   /** API key, anon key or any valid token. */
   requireUser: onRequestAsyncHookHandler;
   /** API key, or a token of the role project_admin. */
@@ -43,13 +45,11 @@ const ANON_KEY: Caller = { kind: 'anon-key', claims: { role: 'anon' }, actor: 'a
 /** Builds the guards from the two things that can prove who is calling. */
 export function createGuards(keys: AccessKeys, tokens: AccessTokens): Guards {
   const identify = async (request: FastifyRequest): Promise<Caller> => {
-    const apiKey = request.headers['x-api-key'];
-    if (typeof apiKey === 'string' && apiKey !== '') return byApiKey(keys, apiKey);
+    if (await hasApiKey(keys, request)) return API_KEY;
     const bearer = bearerOf(request);
     if (bearer === undefined) {
       throw new AppError('AUTH_INVALID_CREDENTIALS', 'This request carries no credential');
     }
-    if (bearer.startsWith('ik_')) return byApiKey(keys, bearer);
     if (bearer.startsWith('anon_')) return byAnonKey(keys, bearer);
     const { claims } = await tokens.verify(bearer);
     const sessionId = claims.more?.sid;
@@ -71,8 +71,12 @@ export function createGuards(keys: AccessKeys, tokens: AccessTokens): Guards {
       request.caller = caller;
     };
 
+  const requireUser = guard(() => true);
   return {
-    requireUser: guard(() => true),
+    async checkCredential(request, reply) {
+      if (presentsCredential(request)) await requireUser.call(this, request, reply);
+    },
+    requireUser,
     requireAdmin: guard(
       ({ claims }) =>
         claims.role === 'project_admin' ||
@@ -103,6 +107,30 @@ export function bearerOf(request: FastifyRequest): string | undefined {
   return header.slice(7).trim() || undefined;
 }
 
+/** True where a request says who sends it, rightly or not. */
+export function presentsCredential(request: FastifyRequest): boolean {
+  return apiKeyOf(request) !== undefined || bearerOf(request) !== undefined;
+}
+
+/**
+ * True for a server of the project.
+ * @throws AppError AUTH_INVALID_API_KEY for a key that is none of ours
+ */
+export async function hasApiKey(keys: AccessKeys, request: FastifyRequest): Promise<boolean> {
+  const presented = apiKeyOf(request);
+  if (presented === undefined) return false;
+  if (await keys.verify('api', presented)) return true;
+  throw new AppError('AUTH_INVALID_API_KEY', 'The API key is not valid');
+}
+
+/** The API key of `X-API-Key`, which goes first, or of `Authorization: Bearer`. */
+function apiKeyOf(request: FastifyRequest): string | undefined {
+  const header = request.headers['x-api-key'];
+  if (typeof header === 'string' && header !== '') return header;
+  const bearer = bearerOf(request);
+  return bearer?.startsWith('ik_') ? bearer : undefined;
+}
+
 /** The address of the client for an `inet` column; a proxy may have named one that is none. */
 export function addressOf(request: FastifyRequest): string | null {
   // A socket for both kinds of addresses writes IPv4 in the form of IPv6, and some proxies add the port.
@@ -112,11 +140,6 @@ export function addressOf(request: FastifyRequest): string | null {
     .replace(/^([\d.]+):\d+$/, '$1')
     .replace(/^\[(.*)\](?::\d+)?$/, '$1');
   return isIP(address) ? address : null;
-}
-
-async function byApiKey(keys: AccessKeys, presented: string): Promise<Caller> {
-  if (await keys.verify('api', presented)) return API_KEY;
-  throw new AppError('AUTH_INVALID_API_KEY', 'The API key is not valid');
 }
 
 async function byAnonKey(keys: AccessKeys, presented: string): Promise<Caller> {

@@ -3,12 +3,11 @@ import type { FastifyRequest, preValidationAsyncHookHandler } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { audit } from '#platform/audit.ts';
 import type { Db } from '#platform/db/db.ts';
-import { addressOf } from '#platform/http/caller.ts';
+import { addressOf, hasApiKey } from '#platform/http/caller.ts';
 import type { Cipher } from '#platform/secrets/cipher.ts';
 import type { AccessKeys } from '#platform/tokens/access-keys.ts';
 import type { Captcha } from '../captcha/captcha.ts';
 import { readCaptchaConfig, removeCaptcha, updateCaptcha } from '../captcha/config.ts';
-import { hasApiKey } from './mail-limit.ts';
 
 /** A hook that asks for a captcha where the admin wants one. Servers of the project, with the API key, are no strangers. */
 export function requireCaptcha(

@@ -12,7 +12,7 @@ import {
 } from '@insforge/contract/auth-email.ts';
 import type { onRequestAsyncHookHandler, preValidationAsyncHookHandler } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
-import { addressOf } from '#platform/http/caller.ts';
+import { addressOf, hasApiKey } from '#platform/http/caller.ts';
 import type { AccessKeys } from '#platform/tokens/access-keys.ts';
 import type { EmailAuth } from '../code-mails.ts';
 import { sendMagicLink, sendOtp } from '../email-sign-in.ts';
@@ -20,7 +20,6 @@ import { exchangeResetCode, resetPassword, sendReset } from '../password-reset.t
 import { startUserSession } from '../sign-in.ts';
 import { sendVerification, verifyByCode } from '../verification.ts';
 import { deviceOf } from './device.ts';
-import { hasApiKey } from './mail-limit.ts';
 import { deliver } from './sessions.ts';
 
 const sent = (message: string) => ({ success: true, message }) as const;

@@ -1,7 +1,8 @@
-import type { FastifyInstance, FastifyRequest, onRequestAsyncHookHandler } from 'fastify';
+import type { FastifyInstance, onRequestAsyncHookHandler } from 'fastify';
 import { readSmtpSettings } from '#features/email/index.ts';
 import type { Db } from '#platform/db/db.ts';
 import { AppError } from '#platform/errors.ts';
+import { hasApiKey } from '#platform/http/caller.ts';
 import type { AccessKeys } from '#platform/tokens/access-keys.ts';
 
 const WINDOW_MINUTES = 15;
@@ -18,7 +19,7 @@ export function createMailLimit(
 ): onRequestAsyncHookHandler {
   const count = app.createRateLimit({ max, timeWindow: `${WINDOW_MINUTES} minutes` });
   return async (request, reply) => {
-    if (max === 0 || (await hasApiKey(keys, request)) || !(await readSmtpSettings(db.system)).enabled) return;
+    if ((await hasApiKey(keys, request)) || max === 0 || !(await readSmtpSettings(db.system)).enabled) return;
     const counted = await count(request);
     if (counted.isAllowed || !counted.isExceeded) return;
     const seconds = counted.ttlInSeconds;
@@ -32,10 +33,4 @@ export function createMailLimit(
       },
     );
   };
-}
-
-/** True for a server of the project, which may ask for any number of users. */
-export async function hasApiKey(keys: AccessKeys, { headers }: FastifyRequest): Promise<boolean> {
-  const key = headers['x-api-key'];
-  return typeof key === 'string' && key !== '' && keys.verify('api', key);
 }

@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { AppError } from '#platform/errors.ts';
-import type { Guards } from '#platform/http/caller.ts';
+import { type Guards, presentsCredential } from '#platform/http/caller.ts';
 import type { Bucket } from '../buckets.ts';
 import type { LinkSigner } from '../links.ts';
 import type { Actor, Storage } from '../storage.ts';
@@ -29,11 +29,12 @@ interface ReaderOptions {
 
 /**
  * The guard of reading by URL: a public bucket asks for nothing, a signed link for nothing more, and everything
- * else for a credential.
+ * else for a credential. One that is broken is refused everywhere, so that its owner hears of it.
  * @param operation a last segment of the path that is not part of the key
  */
 export function createReaderGuard({ storage, guards, links }: ReaderOptions) {
   return async (request: FastifyRequest, reply: FastifyReply, operation?: string): Promise<void> => {
+    await guards.checkCredential.call(request.server, request, reply);
     const { bucket: name } = request.params as { bucket: string };
     const query = request.query as { expires?: unknown; signature?: unknown };
     const bucket = await storage.buckets.get(name);
@@ -46,7 +47,7 @@ export function createReaderGuard({ storage, guards, links }: ReaderOptions) {
         request.reader = { bucket, actor: EVERYBODY, by: 'link' };
         return;
       }
-      if (!request.headers.authorization && !request.headers['x-api-key']) {
+      if (!presentsCredential(request)) {
         throw new AppError('STORAGE_PERMISSION_DENIED', 'This link has expired, or it was changed', {
           nextActions:
             'Whoever may read the file can make a new one: GET /api/storage/buckets/{bucket}/download-strategy/objects/{key}?expiresIn=3600.',
