@@ -110,6 +110,10 @@ test.each(ATTACKS)('refused wherever a credential is asked for: %s', async (_wha
   };
   expect((await post('/storage/v1/upload/resumable', undefined, tus)).status, 'tus').toBe(401);
   expect(await app.sql('select from storage.objects')).toEqual([]);
+  for (const path of ['/api/storage/buckets/none/objects/f', `/api/auth/profiles/${SUB}`]) {
+    expect(await get(path, bearer(token)), path).toMatchObject(refused);
+    expect((await get(path)).status, path).toBe(404);
+  }
 });
 
 test('of a claim that a token states twice, the last one counts, for us as for policies', async () => {

@@ -13,6 +13,22 @@ test('anybody reads a profile, which has nothing but the profile', async () => {
   expect(reply.body).toEqual({ id: body.user.id, profile: { name: 'Alice' } });
 });
 
+test('a broken credential does not count as none', async () => {
+  const app = await startApp();
+  const { accessToken, user } = await signUp(app);
+  const read = (headers: Record<string, string>) => app.as('nobody').get(`/api/auth/profiles/${user.id}`, headers);
+  for (const headers of [bearer(accessToken), bearer(SECRETS.ACCESS_ANON_KEY), { authorization: 'Basic YTpi' }]) {
+    expect((await read(headers)).status).toBe(200);
+  }
+  const expired = await ownToken(app, { sub: user.id, role: 'authenticated', exp: 1 });
+  expect(await read(bearer(expired))).toMatchObject({ status: 401, body: { error: 'AUTH_UNAUTHORIZED' } });
+  expect(await read(bearer('anon_wrong'))).toMatchObject({ status: 401, body: { error: 'AUTH_INVALID_CREDENTIALS' } });
+  expect(await read({ 'x-api-key': 'ik_wrong' })).toMatchObject({
+    status: 401,
+    body: { error: 'AUTH_INVALID_API_KEY' },
+  });
+});
+
 test.each([
   { id: UNKNOWN, status: 404, error: 'AUTH_USER_NOT_FOUND' },
   { id: 'current', status: 400, error: 'INVALID_INPUT' },

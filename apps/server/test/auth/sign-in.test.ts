@@ -2,7 +2,7 @@ import { verify as verifyArgon2 } from '@node-rs/argon2';
 import { hash as bcrypt } from '@node-rs/bcrypt';
 import { expect, test } from 'vitest';
 import { startApp } from '../harness.ts';
-import { ALICE, cookiesOf, signUp, USER_COOKIE } from './client.ts';
+import { ALICE, bearer, cookiesOf, ownToken, signUp, USER_COOKIE } from './client.ts';
 
 const PATH = '/api/auth/sessions';
 
@@ -13,6 +13,17 @@ test('a browser signs in', async () => {
   expect(reply).toMatchObject({ status: 200, headers: { 'cache-control': 'no-store' } });
   expect(reply.body).toEqual({ user, accessToken: expect.any(String), csrfToken: expect.any(String) });
   expect(Object.keys(cookiesOf(reply))).toEqual([USER_COOKIE]);
+});
+
+test('a token that has expired, which clients send along, keeps nobody out', async () => {
+  const app = await startApp();
+  const { user } = await signUp(app);
+  const expired = bearer(await ownToken(app, { sub: user.id, role: 'authenticated', exp: 1 }));
+  const { get, post } = app.as('nobody');
+  expect((await get('/api/auth/sessions/current', expired)).status).toBe(401);
+  expect((await post('/api/auth/sessions', ALICE, expired)).status).toBe(200);
+  expect((await post('/api/auth/email/send-reset-password', { email: ALICE.email }, expired)).status).toBe(202);
+  expect((await get('/api/auth/public-config', expired)).status).toBe(200);
 });
 
 test.each([

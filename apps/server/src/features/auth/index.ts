@@ -103,7 +103,7 @@ export const auth: FastifyPluginAsync<AuthOptions> = async (app, { platform, adm
     await everybody.register(oauthRoutes, { auth: parts, oauth });
     await everybody.register(adminSessionRoutes, { auth: parts, rootAdmin });
     await everybody.register(publicConfigRoutes, { db });
-    await everybody.register(publicProfileRoutes, { db });
+    await everybody.register(publicProfileRoutes, { db, guards });
     await everybody.register(jwksRoutes, { tokens });
   });
   await app.register(async (keyHolders) => {

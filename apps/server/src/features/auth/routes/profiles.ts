@@ -4,9 +4,11 @@ import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import type { Db } from '#platform/db/db.ts';
 import { AppError } from '#platform/errors.ts';
+import type { Guards } from '#platform/http/caller.ts';
 import { mergeProfile, readProfile, readUserAtOnce, USER_WRITER } from '../users.ts';
 
-export const publicProfileRoutes: FastifyPluginAsyncZod<{ db: Db }> = async (app, { db }) => {
+export const publicProfileRoutes: FastifyPluginAsyncZod<{ db: Db; guards: Guards }> = async (app, { db, guards }) => {
+  app.addHook('onRequest', guards.checkCredential);
   app.get(
     '/api/auth/profiles/:id',
     { schema: { params: z.object({ id: UserIdSchema }), response: { 200: ProfileReplySchema } } },
