@@ -4,7 +4,16 @@ import { totpCode } from '../../src/features/auth/totp.ts';
 import { bearer } from '../auth/client.ts';
 import { codeFor, configure, endCooldown, linkFor } from '../auth/email-client.ts';
 import { startApp, type TestApp } from '../harness.ts';
-import { ALICE, openBrowser, type Provider, startProvider, type Visit } from '../oauth-server/flow.ts';
+import {
+  ALICE,
+  CALLBACK,
+  discover,
+  openBrowser,
+  type Provider,
+  registerClient,
+  startProvider,
+  type Visit,
+} from '../oauth-server/flow.ts';
 
 const APP = 'http://localhost:5173/welcome?from=pages';
 const BOB = { email: 'bob@example.com', password: 'staple of the other' };
@@ -52,6 +61,25 @@ test('the second factor counts for the session of the app', async () => {
   const back = await browser.submit(wrong, 'Continue', { code: codeOf(0) });
   const reply = await exchange(provider, back);
   expect(JSON.parse(atob(reply.body.accessToken.split('.')[1])).aal).toBe('aal2');
+});
+
+test('whoever tries too often is told how long to wait, here and on the pages of programs', async () => {
+  const provider = await startProvider();
+  const browser = openBrowser(provider);
+  const first = await browser.open(addressOf(provider, 'sign-in'));
+  await browser.submit(first, 'Sign in', { ...ALICE, password: 'wrong' });
+  await provider.sql(`update auth.login_failures set free_at = now() + interval '10 minutes'`);
+  const kept = { text: expect.stringMatching(/Please wait (9|10) minutes and try again/) };
+  expect(await browser.submit(first, 'Sign in', ALICE)).toMatchObject(kept);
+
+  const client = await registerClient(provider);
+  const { href } = oauth.buildAuthorizationUrl(await discover(provider, client), {
+    redirect_uri: CALLBACK,
+    scope: 'openid',
+    code_challenge: challenge,
+    code_challenge_method: 'S256',
+  });
+  expect(await browser.submit(await browser.open(href), 'Sign in', ALICE)).toMatchObject(kept);
 });
 
 test('a new user signs up', async () => {

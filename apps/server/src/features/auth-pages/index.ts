@@ -10,6 +10,7 @@ export { type Html, html } from './html.ts';
 export { captchaWidget, formTargetOf, hidden, type Page, renderPage } from './layout.ts';
 export { readPageSettings } from './look.ts';
 export { providerButtons } from './pages.ts';
+export { problemOf } from './problems.ts';
 export { sendPage } from './send.ts';
 export { codeForm, passwordForm } from './sign-in-forms.ts';
 

@@ -130,9 +130,10 @@ function styleHtml(style: string): Html {
 
 const styleOf = (accent: string) => `
 :root { --accent: ${accent}; --ink: ${inkOn(accent)}; --page: #f4f4f5; --card: #fff; --text: #18181b; --soft: #5b5b66;
-  --line: #d4d4d8; --problem: #b42318; --problem-page: #fef3f2; --notice: #05603a; --notice-page: #ecfdf3 }
+  --focus: ${accent}; --line: #d4d4d8; --problem: #b42318; --problem-page: #fef3f2; --notice: #05603a; --notice-page: #ecfdf3 }
 @media (prefers-color-scheme: dark) { :root { --page: #0c0c0e; --card: #18181b; --text: #f4f4f5; --soft: #a1a1aa;
-  --line: #3f3f46; --problem: #fda29b; --problem-page: #3a1512; --notice: #75e0a7; --notice-page: #0c2a1b } }
+  --line: #3f3f46; --problem: #fda29b; --problem-page: #3a1512; --notice: #75e0a7; --notice-page: #0c2a1b;
+  --focus: color-mix(in srgb, var(--accent), #fff 45%) } }
 * { box-sizing: border-box }
 body { margin: 0; min-height: 100vh; min-height: 100dvh; display: grid; place-content: center; justify-items: center;
   grid-template-columns: minmax(0, 26rem); padding: 1.5rem 1rem; background: var(--page); color: var(--text);
@@ -165,13 +166,14 @@ button, .button { display: block; width: 100%; padding: .7rem 1rem; border: 1px 
 button:hover, .button:hover { filter: brightness(.94) }
 .plain { background: transparent; color: var(--text); border-color: var(--line); font-weight: 500 }
 .plain:hover { background: var(--page); filter: none }
-:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px }
+:focus-visible { outline: 2px solid var(--focus); outline-offset: 2px }
 a { color: inherit; text-underline-offset: 3px }
 .or { display: flex; align-items: center; gap: .75rem; margin: 1.5rem 0 1rem; color: var(--soft); font-size: .875rem }
 .or::before, .or::after { content: ""; flex: 1; border-top: 1px solid var(--line) }
 .stack { display: grid; gap: .6rem }
 form + form.plain, .first { margin-top: 1.5rem }
 .captcha { min-height: 65px; overflow: hidden }
+@media (scripting: none) { .captcha { display: none } }
 .hint { margin: -.6rem 0 0; color: var(--soft); font-size: .85rem }
 .aside { margin-top: 1.5rem; font-size: .925rem; text-align: center }
 ul.scopes { margin: 1.25rem 0 0; padding: 0; list-style: none; border: 1px solid var(--line); border-radius: 12px }

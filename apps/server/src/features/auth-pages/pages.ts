@@ -103,9 +103,8 @@ ${newPasswordField('New password', config)}
 
 /** Ways on from a page that has done its work. */
 export function onward({ flow, homeUrl }: { flow: Flow; homeUrl: string | null }): Html | undefined {
-  if (flow.redirect_to)
-    return html`<p class="stack"></p><a class="button" href="${pageUrl('sign-in', flow)}">Sign in</a>`;
-  return homeUrl ? html`<p class="stack"></p><a class="button" href="${homeUrl}">Continue</a>` : undefined;
+  if (flow.redirect_to) return html`<a class="button first" href="${pageUrl('sign-in', flow)}">Sign in</a>`;
+  return homeUrl ? html`<a class="button first" href="${homeUrl}">Continue</a>` : undefined;
 }
 
 /** A button for each provider that is configured; none at all where there is none. */

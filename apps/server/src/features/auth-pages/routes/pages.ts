@@ -21,6 +21,7 @@ import {
   type View,
   verifyOutcome,
 } from '../outcomes.ts';
+import { problemOf } from '../problems.ts';
 import { sendPage } from '../send.ts';
 import { providerRoutes } from './providers.ts';
 
@@ -230,14 +231,6 @@ async function tryTo(
   } catch (error) {
     return refused(problemOf(error));
   }
-}
-
-/** What people are told. @throws what is not their fault */
-function problemOf(error: unknown): string {
-  if (error instanceof z.ZodError) return error.issues[0]?.message ?? 'Invalid input';
-  const { status, message } = toAppError(error);
-  if (status >= 500) throw error;
-  return message.replace(/^[\w.]+: /, (field) => `${field[0]?.toUpperCase()}${field.slice(1, -2)} `);
 }
 
 async function showError({ db }: PageOptions, error: unknown, request: FastifyRequest, reply: FastifyReply) {

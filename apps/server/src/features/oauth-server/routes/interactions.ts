@@ -10,6 +10,7 @@ import {
   type FormGuard,
   formTargetOf,
   type Page,
+  problemOf,
   providerButtons,
   sendPage,
 } from '#features/auth-pages/index.ts';
@@ -159,12 +160,12 @@ async function signIn(
   try {
     proved = await proof();
   } catch (error) {
-    const { status, code, message: problem, details: more } = toAppError(error);
-    if (status >= 500) throw error;
+    const { status, code, details: more } = toAppError(error);
     if (code === 'AUTH_SECOND_FACTOR_REQUIRED') {
       const page = await secondFactorPage(db, { ...common, challenge: String(more?.challenge) });
       return { page, status: 200 };
     }
+    const problem = problemOf(error);
     const { challenge } = shown;
     const page = await (challenge === undefined
       ? loginPage(db, { ...common, problem })
