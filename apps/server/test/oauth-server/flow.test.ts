@@ -1,4 +1,4 @@
-import { decodeJwt, decodeProtectedHeader } from 'jose';
+import { createRemoteJWKSet, decodeJwt, decodeProtectedHeader, jwtVerify } from 'jose';
 import * as oauth from 'openid-client';
 import { expect, test } from 'vitest';
 import { bearer } from '../auth/client.ts';
@@ -66,4 +66,19 @@ test('a public client has no secret, and is as good with PKCE', async () => {
   const config = await discover(provider, client);
   const { tokens } = await signInWith(provider, config, { redirectUri: 'myapp://callback' });
   expect(tokens.claims()?.aud).toBe(client.clientId);
+});
+
+test('others verify the tokens with the keys that the discovery document names', async () => {
+  const provider = await startProvider();
+  const client = await registerClient(provider);
+  const config = await discover(provider, client);
+  const { tokens } = await signInWith(provider, config);
+  const keys = createRemoteJWKSet(new URL(config.serverMetadata().jwks_uri ?? ''));
+  const idToken = await jwtVerify(tokens.id_token ?? '', keys, { issuer: provider.url, audience: client.clientId });
+  const access = { issuer: 'insforge', audience: 'insforge-api', typ: 'at+jwt' };
+  const accessToken = await jwtVerify(tokens.access_token, keys, access);
+  expect(accessToken.payload.sub).toBe(idToken.payload.sub);
+
+  const unsigned = tokens.access_token.replace(/[^.]+$/, 'A'.repeat(342));
+  await expect(jwtVerify(unsigned, keys, access)).rejects.toThrow('signature verification failed');
 });

@@ -242,3 +242,47 @@ test('a client asks for tokens fifty times a minute', async () => {
   expect(await post(TOKEN, body)).toMatchObject({ status: 429, body: { error: 'temporarily_unavailable' } });
   expect((await post(TOKEN, { ...body, client_id: 'clf_anotheranotheranother' })).status, 'another client').toBe(401);
 });
+
+test('an address opens the authorization page a hundred times a minute', async () => {
+  const provider = await startProvider();
+  const { clientId } = await registerClient(provider);
+  const from = (address: string) =>
+    fetch(provider.url + request(clientId, { scope: 'nonsense' }), {
+      redirect: 'manual',
+      headers: { 'x-forwarded-for': address },
+    });
+  for (let count = 0; count < 100; count++) expect((await from('198.51.100.7')).status).toBe(303);
+  expect((await from('198.51.100.7')).status).toBe(429);
+  expect((await from('198.51.100.8')).status, 'another address').toBe(303);
+});
+
+test('a token reads its profile a hundred times a minute', async () => {
+  const provider = await startProvider();
+  const { post, get } = provider.as('nobody');
+  const tokenOf = async () => (await post('/api/auth/sessions?client_type=mobile', ALICE)).body.accessToken;
+  const [token, other] = [await tokenOf(), await tokenOf()];
+  for (let count = 0; count < 100; count++) expect((await get('/auth/v1/profile', bearer(token))).status).toBe(200);
+  expect((await get('/auth/v1/profile', bearer(token))).status).toBe(429);
+  expect((await get('/auth/v1/profile', bearer(other))).status, 'another token').toBe(200);
+});
+
+test('a client uses no kind of grant that it was not registered for', async () => {
+  const provider = await startProvider();
+  await provider.as('admin').put('/api/oauth/v1/settings', { dynamicRegistration: true });
+  const { post } = provider.as('nobody');
+  const register = async (grant_types: string[]) => {
+    const metadata = { redirect_uris: [CALLBACK], token_endpoint_auth_method: 'none', grant_types };
+    const reply = await post('/api/oauth/v1/register', metadata);
+    expect(reply.status, reply.text).toBe(201);
+    return reply.body.client_id;
+  };
+  const refreshAs = (client_id: string) => post(TOKEN, { grant_type: 'refresh_token', refresh_token: 'x', client_id });
+  expect(await refreshAs(await register(['authorization_code']))).toMatchObject({
+    status: 400,
+    body: { error: 'unauthorized_client' },
+  });
+  expect(await refreshAs(await register(['authorization_code', 'refresh_token']))).toMatchObject({
+    status: 400,
+    body: { error: 'invalid_grant' },
+  });
+});

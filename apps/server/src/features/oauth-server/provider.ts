@@ -32,6 +32,8 @@ const TTL = {
   Session: 12 * HOUR,
 };
 
+const GRANTS = ['authorization_code', 'refresh_token'];
+
 /** Loads the provider. It is large, so this is left until somebody needs it. */
 export async function openProvider(parts: ProviderParts): Promise<Provider> {
   const { Provider } = await import('oidc-provider');
@@ -40,8 +42,18 @@ export async function openProvider(parts: ProviderParts): Promise<Provider> {
   // What it reads there is what `sayWhoAsks` wrote: whether the browser came by TLS decides whether cookies are Secure.
   provider.proxy = true;
   provider.on('server_error', (_ctx, err) => parts.log.error({ err }, 'request.failed'));
+  provider.use(nameForbiddenGrants);
   signAccessTokens(provider, parts);
   return provider;
+}
+
+/** RFC 6749, section 5.2, has a code of its own for a grant that a client was not registered for. */
+async function nameForbiddenGrants(ctx: KoaContextWithOIDC, next: () => Promise<void>): Promise<void> {
+  await next();
+  const { route, client, params } = ctx.oidc ?? {};
+  const grantType = String(params?.grant_type);
+  if (route !== 'token' || !client || !GRANTS.includes(grantType) || client.grantTypeAllowed(grantType)) return;
+  ctx.body = Object.assign({}, ctx.body, { error: 'unauthorized_client' });
 }
 
 async function configure(parts: ProviderParts): Promise<Configuration> {
@@ -62,7 +74,7 @@ async function configure(parts: ProviderParts): Promise<Configuration> {
     pkce: { required: () => true },
     clientAuthMethods: ['client_secret_post', 'client_secret_basic', 'none'],
     clientDefaults: {
-      grant_types: ['authorization_code', 'refresh_token'],
+      grant_types: GRANTS,
       response_types: ['code'],
       id_token_signed_response_alg: 'RS256',
     },
