@@ -29,12 +29,19 @@ export interface BatchRunner {
   close(): Promise<void>;
 }
 
+const READ_LANES = 4;
+/** More of them would fight for the same rows. */
+const WRITE_LANES = 6;
+
 /** @param users the login for which lanes are opened */
 export function createBatchRunner(users: Login): BatchRunner {
   const statements: StatementState = { epoch: 0, hits: 0, misses: 0 };
   const wires = new WeakMap<PoolClient, Wire>();
-  // Apart, because a commit waits for the disk.
-  const lanes = { read: createLanes(users.config, statements), write: createLanes(users.config, statements) };
+  // Apart, because a commit waits for the disk; those that wait together are written together.
+  const lanes = {
+    read: createLanes(users.config, statements, READ_LANES),
+    write: createLanes(users.config, statements, WRITE_LANES),
+  };
 
   const wireOf = (client: PoolClient): Wire => {
     const known = wires.get(client);

@@ -12,7 +12,6 @@ import { createPaces, type Pace } from './paces.ts';
 import type { StatementState } from './prepared.ts';
 import { Wire } from './wire.ts';
 
-const MAX_LANES = 4;
 /** The longest that one statement can hold up the others. */
 const CUT_MS = 50;
 /** So much work may be waiting on a lane before the next one is used, and so much on all before there is no room. */
@@ -47,8 +46,11 @@ export interface Lanes {
   close(): Promise<void>;
 }
 
-/** Opens lanes for a login when there is work for them. */
-export function createLanes(config: PoolConfig, state: StatementState): Lanes {
+/**
+ * Opens lanes for a login when there is work for them.
+ * @param max how many at most
+ */
+export function createLanes(config: PoolConfig, state: StatementState, max: number): Lanes {
   const lanes = new Map<Client, Lane>();
   const paces = createPaces();
   let opening: Promise<void> | undefined;
@@ -86,7 +88,7 @@ export function createLanes(config: PoolConfig, state: StatementState): Lanes {
       if (lane.backlog < FILLED_MS) return lane;
       if (lane.backlog < (best?.backlog ?? FULL_MS)) best = lane;
     }
-    if (lanes.size < MAX_LANES && !isClosed) opening ??= open().finally(() => (opening = undefined));
+    if (lanes.size < max && !isClosed) opening ??= open().finally(() => (opening = undefined));
     return best;
   };
 
