@@ -1,11 +1,10 @@
 /** Signing in beside the bare hash, what that does to everybody else, and a session check beside a bare one. */
 import { Agent, request } from 'node:http';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { hashPassword, isPasswordOf } from '../apps/server/src/features/auth/passwords.ts';
 import { type Figure, median, share, within } from './figure.ts';
 import { load } from './load.ts';
-import { type Measured, readKeys, removeFolder, scratchFolder, startProgram, startServer } from './server.ts';
+import { type Measured, startProgram, withServer } from './server.ts';
 
 const ROUNDS = 3;
 const SECONDS = 3;
@@ -14,26 +13,12 @@ const CONNECTIONS = 32;
 const USERS = 100;
 const PASSWORD = 'correct horse battery';
 
-export async function measureAuth(): Promise<Figure[]> {
-  const folder = await scratchFolder();
-  const dataDir = join(folder, 'data');
-  const server = await startServer(dataDir);
-  try {
+export const measureAuth = (): Promise<Figure[]> =>
+  withServer(async ({ server, keys, database }) => {
     const hashed = await hashPassword(PASSWORD);
-    const keys = await readKeys(dataDir);
     await importUsers(server, keys, hashed);
-    const database = {
-      host: join(dataDir, 'postgres', 'run'),
-      user: 'postgres',
-      password: keys.POSTGRES_PASSWORD ?? '',
-      database: 'insforge',
-    };
     return [...(await measureSignIn(server, hashed)), await measureSessionCheck(server, database)];
-  } finally {
-    await server.stop();
-    await removeFolder(folder);
-  }
-}
+  });
 
 const emailOf = (index: number) => `user${index % USERS}@example.com`;
 

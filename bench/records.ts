@@ -1,12 +1,11 @@
 /** Rows over HTTP under row level security, beside bare handlers that answer the same from SQL alone. */
-import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { Client, type ClientConfig } from 'pg';
 import type { BareStatement } from './ceiling.ts';
 import { type Figure, median, percentage, share } from './figure.ts';
 import { type LoadResult, load } from './load.ts';
 import { ROWS_OF_USER, SCENARIOS, SCHEMA, type Scenario, USER } from './scenarios.ts';
-import { type Measured, readKeys, removeFolder, scratchFolder, startProgram, startServer } from './server.ts';
+import { type Measured, startProgram, withServer } from './server.ts';
 
 const CONNECTIONS = 32;
 const SECONDS = 2;
@@ -24,38 +23,27 @@ export interface Bench {
   user: string;
 }
 
-/** Runs `work` on a fresh server, which is gone afterwards. */
-export async function withBench<Result>(work: (bench: Bench) => Promise<Result>): Promise<Result> {
-  const folder = await scratchFolder();
-  const dataDir = join(folder, 'data');
-  const server = await startServer(dataDir);
-  const keys = await readKeys(dataDir);
-  const database = {
-    host: join(dataDir, 'postgres', 'run'),
-    user: 'postgres',
-    password: keys.POSTGRES_PASSWORD ?? '',
-    database: 'insforge',
-  };
-  const owner = new Client(database);
-  await owner.connect();
-  try {
-    const apiKey = keys.ACCESS_API_KEY ?? '';
-    const rawSql = `${server.url}/api/database/advance/rawsql`;
-    await post(rawSql, { 'x-api-key': apiKey }, { query: SCHEMA });
-    const session = await post(
-      `${server.url}/api/auth/users?client_type=server`,
-      { authorization: `Bearer ${keys.ACCESS_ANON_KEY}` },
-      { email: 'bench@example.com', password: 'correct horse battery' },
-    );
-    for (const statement of ROWS_OF_USER) await owner.query(statement, [session.user.id]);
-    await owner.query('vacuum analyze');
-    return await work({ server, owner, database, apiKey, token: session.accessToken, user: session.user.id });
-  } finally {
-    await owner.end();
-    await server.stop();
-    await removeFolder(folder);
-  }
-}
+/** Runs `work` on a fresh server with the tables of the scenarios. */
+export const withBench = <Result>(work: (bench: Bench) => Promise<Result>): Promise<Result> =>
+  withServer(async ({ server, keys, database }) => {
+    const owner = new Client(database);
+    await owner.connect();
+    try {
+      const apiKey = keys.ACCESS_API_KEY ?? '';
+      const rawSql = `${server.url}/api/database/advance/rawsql`;
+      await post(rawSql, { 'x-api-key': apiKey }, { query: SCHEMA });
+      const session = await post(
+        `${server.url}/api/auth/users?client_type=server`,
+        { authorization: `Bearer ${keys.ACCESS_ANON_KEY}` },
+        { email: 'bench@example.com', password: 'correct horse battery' },
+      );
+      for (const statement of ROWS_OF_USER) await owner.query(statement, [session.user.id]);
+      await owner.query('vacuum analyze');
+      return await work({ server, owner, database, apiKey, token: session.accessToken, user: session.user.id });
+    } finally {
+      await owner.end();
+    }
+  });
 
 export const measureRecords = (isChosen: (name: string) => boolean): Promise<Figure[]> =>
   withBench(async (bench) => {

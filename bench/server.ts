@@ -68,3 +68,28 @@ export const startServer = (dataDir: string) =>
 export async function readKeys(dataDir: string): Promise<Record<string, string | undefined>> {
   return parseEnv(await readFile(join(dataDir, 'credentials.env'), 'utf8'));
 }
+
+/** A server of its own for a measurement, and how the owner of its database connects. */
+export interface Fresh {
+  server: Measured;
+  keys: Record<string, string | undefined>;
+  database: { host: string; user: string; password: string; database: string };
+  /** Where files of the measurement may lie. */
+  folder: string;
+}
+
+/** Runs `work` on a fresh server, which is gone afterwards. */
+export async function withServer<Result>(work: (fresh: Fresh) => Promise<Result>): Promise<Result> {
+  const folder = await scratchFolder();
+  const dataDir = join(folder, 'data');
+  const server = await startServer(dataDir);
+  try {
+    const keys = await readKeys(dataDir);
+    const host = join(dataDir, 'postgres', 'run');
+    const database = { host, user: 'postgres', password: keys.POSTGRES_PASSWORD ?? '', database: 'insforge' };
+    return await work({ server, keys, database, folder });
+  } finally {
+    await server.stop();
+    await removeFolder(folder);
+  }
+}

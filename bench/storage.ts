@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { Client } from 'pg';
 import { type Figure, median, share, within } from './figure.ts';
-import { type Measured, readKeys, removeFolder, scratchFolder, startServer } from './server.ts';
+import { type Measured, withServer } from './server.ts';
 import { call, KB, MB, openTargets, startBare, type Target } from './storage-targets.ts';
 import type { Load } from './transfer-load.ts';
 
@@ -48,29 +48,18 @@ interface Bench {
   s3: Target;
 }
 
-export async function measureStorage(): Promise<Figure[]> {
-  const folder = await scratchFolder();
-  const dataDir = join(folder, 'data');
-  const server = await startServer(dataDir);
-  const keys = await readKeys(dataDir);
-  const database = {
-    host: join(dataDir, 'postgres', 'run'),
-    user: 'postgres',
-    password: keys.POSTGRES_PASSWORD ?? '',
-    database: 'insforge',
-  };
-  const owner = new Client(database);
-  await owner.connect();
-  try {
-    const admin = { 'x-api-key': keys.ACCESS_API_KEY ?? '' };
-    const bench = { server, owner, database, folder, admin, ...(await openTargets(server, keys)) };
-    return [await measureMemory(bench), ...(await measureTransfers(bench)), await measureListing(bench)];
-  } finally {
-    await owner.end();
-    await server.stop();
-    await removeFolder(folder);
-  }
-}
+export const measureStorage = (): Promise<Figure[]> =>
+  withServer(async ({ server, keys, database, folder }) => {
+    const owner = new Client(database);
+    await owner.connect();
+    try {
+      const admin = { 'x-api-key': keys.ACCESS_API_KEY ?? '' };
+      const bench = { server, owner, database, folder, admin, ...(await openTargets(server, keys)) };
+      return [await measureMemory(bench), ...(await measureTransfers(bench)), await measureListing(bench)];
+    } finally {
+      await owner.end();
+    }
+  });
 
 async function measureTransfers({ owner, database, folder, rest, s3 }: Bench): Promise<Figure[]> {
   const bareFolder = join(folder, 'bare');

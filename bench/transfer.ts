@@ -7,18 +7,16 @@ import { join } from 'node:path';
 import { finished } from 'node:stream/promises';
 import { promisify } from 'node:util';
 import { type Figure, median, share, within } from './figure.ts';
-import { readKeys, removeFolder, scratchFolder, startServer } from './server.ts';
+import { type Fresh, withServer } from './server.ts';
 
 const run = promisify(execFile);
 const ROWS = 1_000_000;
 const ROUNDS = 3;
 const TABLES = 500;
 
-export async function measureTransfer(): Promise<Figure[]> {
-  const folder = await scratchFolder();
-  const dataDir = join(folder, 'data');
-  const server = await startServer(dataDir);
-  const keys = await readKeys(dataDir);
+export const measureTransfer = (): Promise<Figure[]> => withServer(measure);
+
+async function measure({ server, keys, database, folder }: Fresh): Promise<Figure[]> {
   const api = async (path: string, body?: string | ReadStream, type = 'application/json') => {
     const reply = await fetch(`${server.url}/api/database/${path}`, {
       headers: { 'x-api-key': keys.ACCESS_API_KEY ?? '', ...(body ? { 'content-type': type } : {}) },
@@ -29,8 +27,8 @@ export async function measureTransfer(): Promise<Figure[]> {
   };
   const query = (text: string) => api('advance/rawsql', JSON.stringify({ query: text }));
   const psql = (text: string) =>
-    run('psql', ['-h', join(dataDir, 'postgres', 'run'), '-U', 'postgres', '-d', 'insforge', '-q', '-c', text], {
-      env: { ...process.env, PGPASSWORD: keys.POSTGRES_PASSWORD },
+    run('psql', ['-h', database.host, '-U', database.user, '-d', database.database, '-q', '-c', text], {
+      env: { ...process.env, PGPASSWORD: database.password },
     });
 
   const file = join(folder, 'rows.csv');
@@ -60,8 +58,6 @@ export async function measureTransfer(): Promise<Figure[]> {
   for (let round = 0; round < 5; round++) {
     catalog.push(await timed(async () => (await api('catalog?detail=full')).arrayBuffer()));
   }
-  await server.stop();
-  await removeFolder(folder);
   return [
     share(`CSV import of ${ROWS} rows, beside psql`, rate(ours.in), rate(ceiling.in), 0.5),
     share(`CSV export of ${ROWS} rows, beside psql`, rate(ours.out), rate(ceiling.out), 0.5),
