@@ -12,12 +12,21 @@ export interface Login {
   config: PoolConfig;
 }
 
-type Measured = (text: string, ms: number) => void;
+interface RunOptions {
+  /** Of how many statements, counted from the last, rows are wanted. */
+  kept?: number;
+  signal?: AbortSignal | undefined;
+  measured?: ((text: string, ms: number) => void) | undefined;
+}
+
+const firstOf = ([rows = []]: TextRow[][]): TextRow[] => rows;
 
 export interface BatchRunner {
   readonly statements: StatementState;
   /** Runs a batch on a connection of the pool, and returns the rows of its last statement. */
   run(login: Login, scope: Role | undefined, batch: readonly Statement[]): Promise<TextRow[]>;
+  /** The same with the rows of as many of the last statements. */
+  runAll(login: Login, scope: Role | undefined, batch: readonly Statement[], kept: number): Promise<TextRow[][]>;
   /** The same for a user's prologue and statement, on a lane if that is given and has room. */
   asUser(
     role: Role,
@@ -50,17 +59,16 @@ export function createBatchRunner(users: Login): BatchRunner {
     wires.set(client, wire);
     return wire;
   };
-  const submit: BatchRunner['submit'] = (client, scope, batch) =>
-    new Promise((resolve, reject) => {
-      wireOf(client).send(scope, batch, (error, rows) => (error ? reject(error) : resolve(rows)));
+  const submit = (client: PoolClient, scope: Role | undefined, batch: readonly Statement[], kept: number) =>
+    new Promise<TextRow[][]>((resolve, reject) => {
+      wireOf(client).send(scope, batch, (error, rows) => (error ? reject(error) : resolve(rows)), kept);
     });
 
   const once = async (
     { pool, config }: Login,
     scope: Role | undefined,
     batch: readonly Statement[],
-    signal?: AbortSignal,
-    measured?: Measured,
+    { kept = 1, signal, measured }: RunOptions = {},
   ) => {
     const client = await connect(pool, signal);
     let isCancelled = false;
@@ -72,7 +80,7 @@ export function createBatchRunner(users: Login): BatchRunner {
     signal?.addEventListener('abort', cancel, { once: true });
     const startedAt = performance.now();
     try {
-      const rows = await submit(client, scope, batch);
+      const rows = await submit(client, scope, batch, kept);
       measured?.(batch.at(-1)?.text ?? '', performance.now() - startedAt);
       return rows;
     } finally {
@@ -92,8 +100,9 @@ export function createBatchRunner(users: Login): BatchRunner {
 
   return {
     statements,
-    submit,
-    run,
+    submit: async (client, scope, batch) => firstOf(await submit(client, scope, batch, 1)),
+    run: async (login, scope, batch) => firstOf(await run(login, scope, batch)),
+    runAll: (login, scope, batch, kept) => run(login, scope, batch, { kept }),
     async asUser(role, batch, { lane: kind, signal }) {
       const lane = kind && lanes[kind];
       try {
@@ -102,7 +111,7 @@ export function createBatchRunner(users: Login): BatchRunner {
       } catch (error) {
         if (!isStaleStatement(error)) throw error;
       }
-      return await run(users, role, batch, signal?.(), lane?.measured);
+      return firstOf(await run(users, role, batch, { signal: signal?.(), measured: lane?.measured }));
     },
     async close() {
       await Promise.all([lanes.read.close(), lanes.write.close()]);

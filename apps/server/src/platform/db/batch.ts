@@ -9,10 +9,13 @@ import { isDatabaseError } from '#platform/errors.ts';
 /** More values do not fit into the message that carries them. */
 export const MAX_VALUES = 65_535;
 
-/** One statement of a batch. All values travel as text; PostgreSQL infers their types. */
+/** Travels as text; PostgreSQL infers its type. Bytes, which are for a `bytea`, travel as they are. */
+export type Value = string | Uint8Array | null;
+
+/** One statement of a batch. */
 export interface Statement {
   text: string;
-  values: readonly (string | null)[];
+  values: readonly Value[];
   /**
    * Present where the statement only reads, or only writes rows: it may share a connection with others of its kind,
    * and be run again after it was undone, without anybody noticing.
@@ -37,7 +40,11 @@ const CLOSE = 0x43;
 const EXECUTE = 0x45;
 const SYNC = 0x53;
 const STATEMENT = 0x53;
+const TEXT = 0;
+const BINARY = 1;
 const SLAB_BYTES = 65_536;
+/** Bytes that are more than this are sent from where they are. */
+const COPIED_BYTES = 4096;
 const LEAST_BYTES = 1024;
 
 /** What a message has beside its texts, at most. */
@@ -49,12 +56,17 @@ const sizeOf = (text: string) => 4 + (text.length < SHORT_TEXT ? text.length * 3
 
 /** Writes the messages of batches one after the other (.../protocol-message-formats.html). */
 export class BatchWriter {
+  /** What lies before `#from` in the buffer, and bytes that are too many to be copied. */
+  #parts: Uint8Array[] = [];
   #buffer = Buffer.allocUnsafe(SLAB_BYTES);
+  #from = 0;
   #end = 0;
+  /** Where the length of the current message goes, and how much of it lies elsewhere. */
   #start = 0;
+  #elsewhere = 0;
 
   get isEmpty(): boolean {
-    return this.#end === 0;
+    return this.#parts.length === 0 && this.#end === this.#from;
   }
 
   parse(name: string, text: string): void {
@@ -68,11 +80,20 @@ export class BatchWriter {
   /** Bind and Execute, through the unnamed portal. */
   execute(name: string, values: Statement['values']): void {
     let size = sizeOf(name);
-    for (const value of values) size += value === null ? 4 : sizeOf(value);
+    let hasBytes = false;
+    for (const value of values) {
+      if (value === null) size += 4;
+      else if (typeof value === 'string') size += sizeOf(value);
+      else {
+        size += 4 + (value.length < COPIED_BYTES ? value.length : 0);
+        hasBytes = true;
+      }
+    }
+    if (hasBytes) size += 2 * values.length;
     this.#begin(BIND, size);
     this.#buffer[this.#end++] = 0;
     this.#cstring(name);
-    this.#int16(0); // formats of parameters: all text
+    this.#formats(hasBytes ? values : []);
     this.#int16(values.length);
     for (const value of values) this.#value(value);
     this.#int16(0); // formats of results: all text
@@ -96,30 +117,40 @@ export class BatchWriter {
   }
 
   /** What was written since the last call. */
-  take(): Buffer {
-    const written = this.#buffer.subarray(0, this.#end);
-    const rest = this.#buffer.length - this.#end;
-    // Of a large buffer not even a slice is kept, since it would keep all of it.
-    const isUsedUp = rest < LEAST_BYTES || this.#buffer.buffer.byteLength > SLAB_BYTES;
-    this.#buffer = isUsedUp ? Buffer.allocUnsafe(SLAB_BYTES) : this.#buffer.subarray(this.#end);
-    this.#end = 0;
+  take(): Uint8Array[] {
+    this.#cut();
+    const written = this.#parts;
+    this.#parts = [];
+    // A large buffer is not kept for what little may follow.
+    if (this.#buffer.length > SLAB_BYTES || this.#buffer.length - this.#end < LEAST_BYTES) this.#renew(SLAB_BYTES);
     return written;
   }
 
+  #cut(): void {
+    if (this.#end > this.#from) this.#parts.push(this.#buffer.subarray(this.#from, this.#end));
+    this.#from = this.#end;
+  }
+
+  #renew(bytes: number): void {
+    this.#buffer = Buffer.allocUnsafe(bytes);
+    this.#from = 0;
+    this.#end = 0;
+  }
+
   #begin(code: number, atMost: number): void {
-    const needed = this.#end + atMost + FRAME_BYTES;
-    if (needed > this.#buffer.length) {
-      const larger = Buffer.allocUnsafe(Math.max(needed, 2 * this.#end, SLAB_BYTES));
-      this.#buffer.copy(larger, 0, 0, this.#end);
-      this.#buffer = larger;
+    const needed = atMost + FRAME_BYTES;
+    if (this.#end + needed > this.#buffer.length) {
+      this.#cut();
+      this.#renew(Math.max(needed, SLAB_BYTES));
     }
     this.#buffer[this.#end++] = code;
     this.#start = this.#end;
+    this.#elsewhere = 0;
     this.#end += 4;
   }
 
   #finish(): void {
-    this.#buffer.writeInt32BE(this.#end - this.#start, this.#start);
+    this.#buffer.writeInt32BE(this.#end - this.#start + this.#elsewhere, this.#start);
   }
 
   #int16(value: number): void {
@@ -135,13 +166,35 @@ export class BatchWriter {
     this.#buffer[this.#end++] = 0;
   }
 
-  #value(value: string | null): void {
+  /** Of parameters: text where nothing is said. */
+  #formats(values: Statement['values']): void {
+    this.#int16(values.length);
+    for (const value of values) this.#int16(value instanceof Uint8Array ? BINARY : TEXT);
+  }
+
+  #value(value: Value): void {
     if (value === null) {
       this.#int32(-1);
+      return;
+    }
+    if (typeof value !== 'string') {
+      this.#bytes(value);
       return;
     }
     const length = this.#buffer.write(value, this.#end + 4);
     this.#int32(length);
     this.#end += length;
+  }
+
+  #bytes(value: Uint8Array): void {
+    this.#int32(value.length);
+    if (value.length < COPIED_BYTES) {
+      this.#buffer.set(value, this.#end);
+      this.#end += value.length;
+      return;
+    }
+    this.#cut();
+    this.#parts.push(value);
+    this.#elsewhere += value.length;
   }
 }

@@ -3,6 +3,7 @@ import { Pool, type PoolClient, type PoolConfig, type QueryResultRow } from 'pg'
 import { isStaleStatement, type Statement, type TextRow } from './batch.ts';
 import { type BatchRunner, cancelBackend, connect, createBatchRunner, type Login } from './batch-runner.ts';
 import { CopyFrom, CopyTo } from './copy.ts';
+import { createGroups } from './groups.ts';
 import { identity, prologue, setSession } from './prologue.ts';
 import { RawQuery, type RawResult, type ReadLimits } from './raw-query.ts';
 import { compile, type Sql, sql } from './sql.ts';
@@ -55,6 +56,12 @@ export interface UserDoor {
    */
   text(statement: Statement, settings?: Settings, signal?: () => AbortSignal): Promise<TextRow[]>;
   /**
+   * The fast path for small writes: as `text`, in a transaction that the statement may share with others of the same
+   * caller that come at the same time. One that fails fails alone.
+   * @param order what it locks; those that share a transaction lock in the order of these
+   */
+  grouped(statement: Statement, order: string): Promise<TextRow[]>;
+  /**
    * Runs a statement and takes it back, in one round trip. Returns where the caller may run it, and throws what it
    * would throw where they may not.
    */
@@ -71,6 +78,8 @@ export interface UserDoor {
 export interface SystemDoor extends Omit<SystemTx, typeof power | 'run' | 'copyFrom' | 'copyTo'> {
   /** As at the users' door: one statement in its own transaction, prepared, in one round trip. */
   text(statement: Statement): Promise<TextRow[]>;
+  /** As at the users' door. */
+  grouped(statement: Statement, order: string): Promise<TextRow[]>;
   /**
    * Several statements in one transaction and one round trip, prepared. Returns the rows of the last, as JSON has them:
    * dates are texts.
@@ -109,6 +118,11 @@ export function createDb({ authenticator, system, onError }: DbOptions): Db {
   const usersLogin = { pool: users, config: authenticator };
   const ownersLogin = { pool: owners, config: system };
   const runner = createBatchRunner(usersLogin);
+  const groups = createGroups((claims, statements) =>
+    claims
+      ? runner.runAll(usersLogin, claims.role, [prologue(claims), ...statements], statements.length)
+      : runner.runAll(ownersLogin, undefined, statements, statements.length),
+  );
 
   return {
     as: (claims) => ({
@@ -118,6 +132,7 @@ export function createDb({ authenticator, system, onError }: DbOptions): Db {
           lane: settings?.statement_timeout === undefined ? statement.kind : undefined,
           signal,
         }),
+      grouped: (statement, order) => groups.run(claims, statement, order),
       rehearse: (statement) => rehearse(users, runner, claims.role, [BEGIN, prologue(claims), statement, ROLLBACK]),
       tx: (work, settings, signal) =>
         inTransaction(
@@ -132,6 +147,7 @@ export function createDb({ authenticator, system, onError }: DbOptions): Db {
     system: {
       ...statementsOf(owners),
       text: (statement) => runner.run(ownersLogin, undefined, [statement]),
+      grouped: (statement, order) => groups.run(undefined, statement, order),
       async json<Row>(...statements: readonly Sql[]) {
         const [last = sql``, ...before] = statements.toReversed();
         const asJson = sql`with given as (${last}) select to_json(given) from given`;

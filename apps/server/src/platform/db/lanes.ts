@@ -107,7 +107,7 @@ export function createLanes(config: PoolConfig, state: StatementState, max: numb
         lane.wire.send(scope, batch, (error, rows) => {
           lane.backlog -= expected;
           lane.answered.push(pace);
-          if (!error) resolve(rows);
+          if (!error) resolve(rows[0]);
           else if (isDatabaseError(error) && error.code === QUERY_CANCELED) {
             pace.bar(performance.now());
             lane.isStalled = true;
