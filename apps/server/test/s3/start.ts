@@ -55,7 +55,8 @@ export async function startS3(environment: Record<string, string> = {}): Promise
       const [counts] = await app.sql<{ uploads: number; parts: number; blobs: number }>(
         `select (select count(*)::int from storage.uploads) as uploads,
                 (select count(*)::int from storage.upload_parts) as parts,
-                (select count(*)::int from storage.live_blobs) as blobs`,
+                (select count(*)::int from storage.live_blobs) +
+                  (select count(*)::int from storage.objects where bytes is not null) as blobs`,
       );
       return { objects: objects.map(({ name }) => name), uploads: 0, parts: 0, blobs: 0, ...counts };
     },

@@ -57,15 +57,16 @@ test.each([
 
 test('an image is made once, kept, and goes with its source', async () => {
   const { server, put, get, blobs } = await startWithPhoto();
-  expect(await blobs()).toBe(1);
+  // The photo is small, and lies in its row.
+  expect(await blobs()).toBe(0);
   const replies = await Promise.all(Array.from({ length: 10 }, () => get('photo.jpg', 'width=50')));
   expect(new Set(replies.map(({ status }) => status))).toEqual(new Set([200]));
-  expect(await blobs()).toBe(2);
+  expect(await blobs()).toBe(1);
   await get('photo.jpg', 'width=51');
-  expect(await blobs()).toBe(3);
+  expect(await blobs()).toBe(2);
   const old = (await get('photo.jpg', 'width=50')).headers.etag;
   await put('photo.jpg', await picture(300, 300).png().toBuffer(), 'image/png');
-  await expect.poll(blobs).toBe(1);
+  await expect.poll(blobs).toBe(0);
   const fresh = await get('photo.jpg', 'width=50');
   expect(await sharp(fresh.bytes).metadata()).toMatchObject({ width: 50, height: 50, format: 'png' });
   expect(fresh.headers.etag).not.toBe(old);
@@ -76,7 +77,7 @@ test('an image is made once, kept, and goes with its source', async () => {
 test('ever new sizes of one image do not fill the disk', async () => {
   const { get, blobs } = await startWithPhoto();
   for (let width = 1; width <= 70; width++) expect((await get('photo.jpg', `width=${width}`)).status).toBe(200);
-  expect(await blobs()).toBe(65);
+  expect(await blobs()).toBe(64);
 });
 
 test.each([

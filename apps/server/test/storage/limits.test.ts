@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, stat } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -176,9 +177,10 @@ test('nobody may read a byte of an upload before its sender may send it', async 
 });
 
 /** Mounts a disk of so many bytes; false where that is not allowed. */
-function mountDisk(folder: string, bytes: number): boolean {
+function mountDisk(folder: string, bytes: number, uid = 0): boolean {
   try {
-    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${bytes}`, 'tmpfs', folder], { stdio: 'ignore' });
+    const options = `size=${bytes},uid=${uid},mode=755`;
+    execFileSync('mount', ['-t', 'tmpfs', '-o', options, 'tmpfs', folder], { stdio: 'ignore' });
     return true;
   } catch {
     return false;
@@ -212,4 +214,33 @@ test('a full disk answers 507, leaves nothing behind, and harms nothing else', a
   expect((await admin.delete(objectPath('b', 'first'))).status).toBe(200);
   await expect.poll(() => storedFiles(dataDir)).toEqual([]);
   expect((await upload(admin, 'b', 'second', Buffer.alloc(600 * KILOBYTE))).status).toBe(200);
+});
+
+test('a full disk under the database answers 507 for what is kept in rows', async ({ skip }) => {
+  const server = await startApp();
+  const [setting] = await server.sql<{ data_directory: string }>('show data_directory');
+  const { uid } = await stat(setting?.data_directory ?? '');
+  const disk = await mkdtemp(join(tmpdir(), 'insforge-full-'));
+  skip(!mountDisk(disk, 1024 * KILOBYTE, uid), 'mounting a small disk needs root');
+  onTestFinished(async () => {
+    execFileSync('umount', ['--lazy', disk]);
+    await rm(disk, { recursive: true, force: true });
+  });
+  await server.sql(`create tablespace small_disk location '${disk}'`);
+  await server.sql('alter table storage.objects set tablespace small_disk');
+  try {
+    await makeBucket(server, 'b');
+    const admin = server.as('admin');
+    const sizes = Array.from({ length: 30 }, () => 50 * KILOBYTE);
+    const replies = await Promise.all(sizes.map((size, index) => upload(admin, 'b', `f${index}`, randomBytes(size))));
+    expect(new Set(replies.map(({ status }) => status))).toEqual(new Set([200, 507]));
+    const stored = replies.filter(({ status }) => status === 200).length;
+    expect(replies.find(({ status }) => status === 507)?.body).toMatchObject({ error: 'STORAGE_INSUFFICIENT_QUOTA' });
+    expect(await rows(server)).toBe(stored);
+    expect((await admin.get('/api/health')).status).toBe(200);
+  } finally {
+    // Even to empty the table would take room.
+    await server.sql('drop table storage.objects cascade');
+    await server.sql('drop tablespace small_disk');
+  }
 });

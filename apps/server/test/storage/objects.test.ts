@@ -16,6 +16,9 @@ async function startInFolder() {
   return { server: await startApp({ DATA_DIR: dataDir }), blobs };
 }
 
+/** Too large for its row, so that it is a file. */
+const large = (content: string) => content.padEnd(70_000);
+
 test('an upload answers with the file, replacing answers with the new one', async () => {
   const server = await startApp();
   await makeBucket(server, 'b');
@@ -126,19 +129,22 @@ test('If-Match replaces the version that was read, and no other', async () => {
   expect((await ada.get(objectPath('b', 'k'))).text).toBe('second');
 });
 
-test('a copy lives on its own, in its own bucket too', async () => {
+test.each([
+  { size: 'small', content: 'content', inFiles: 0 },
+  { size: 'large', content: large('content'), inFiles: 1 },
+])('a copy of something $size lives on its own, in its own bucket too', async ({ content, inFiles }) => {
   const { server, blobs } = await startInFolder();
   const admin = server.as('admin');
   await makeBucket(server, 'from');
   await makeBucket(server, 'to');
-  await upload(admin, 'from', 'k', 'content', 'text/markdown');
+  await upload(admin, 'from', 'k', content, 'text/markdown');
   const copied = await admin.post(`${objectPath('from', 'k')}/copy`, { to: 'c', toBucket: 'to' });
-  expect(copied.body).toMatchObject({ bucket: 'to', key: 'c', size: 7, mimeType: 'text/markdown' });
+  expect(copied.body).toMatchObject({ bucket: 'to', key: 'c', size: content.length, mimeType: 'text/markdown' });
   await upload(admin, 'from', 'k', 'changed');
-  expect((await admin.get(objectPath('to', 'c'))).text).toBe('content');
+  expect((await admin.get(objectPath('to', 'c'))).text).toBe(content);
   await admin.delete(objectPath('from', 'k'));
-  expect((await admin.get(objectPath('to', 'c'))).text).toBe('content');
-  await expect.poll(blobs).toBe(1);
+  expect((await admin.get(objectPath('to', 'c'))).text).toBe(content);
+  await expect.poll(blobs).toBe(inFiles);
 });
 
 test('a copy replaces only when told to, and a move never', async () => {
@@ -233,10 +239,10 @@ test('whatever way rows go, their bytes go too', async () => {
   await makeBucket(server, 'b', { preset: 'owner-only' });
   await makeBucket(server, 'c');
   const ada = server.as(await server.user('ada'));
-  for (const key of ['a', 'b', 'c', 'd']) await upload(ada, 'b', key, key);
-  await upload(admin, 'c', 'k', 'x');
+  for (const key of ['a', 'b', 'c', 'd']) await upload(ada, 'b', key, large(key));
+  await upload(admin, 'c', 'k', large('x'));
   expect(await blobs()).toBe(5);
-  await upload(ada, 'b', 'a', 'replaced');
+  await upload(ada, 'b', 'a', large('replaced'));
   await expect.poll(blobs).toBe(5);
   await ada.delete(objectPath('b', 'b'));
   await expect.poll(blobs).toBe(4);
@@ -274,4 +280,19 @@ test('reading while it is replaced gives the old or the new, whole', async () =>
     expect(contents.includes(text)).toBe(true);
   }
   await writing;
+});
+
+test('of uploads that come together each is decided on its own', async () => {
+  const { server } = await startInFolder();
+  await makeBucket(server, 'b', { preset: 'owner-folder' });
+  const user = await server.user('ada');
+  const ada = server.as(user);
+  const keys = Array.from({ length: 40 }, (_, index) => `${index % 3 === 0 ? 'other' : user.sub}/${index}`);
+  const replies = await Promise.all(keys.map((key) => ada.put(objectPath('b', key), key, { 'content-type': 'a/b' })));
+  expect(replies.map(({ status }) => status)).toEqual(keys.map((key) => (key.startsWith('other') ? 403 : 200)));
+  const stored = await server.sql<{ key: string; content: string }>(
+    `select key, convert_from(bytes, 'utf8') as content from storage.objects`,
+  );
+  expect(stored.filter(({ key, content }) => key !== content)).toEqual([]);
+  expect(stored.map(({ key }) => key).sort()).toEqual(keys.filter((key) => !key.startsWith('other')).sort());
 });

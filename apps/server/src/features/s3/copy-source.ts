@@ -1,4 +1,4 @@
-import { type Actor, headObject, type Storage, type StoredObject } from '#features/storage/index.ts';
+import { type Actor, type ReadableObject, readObject, type Storage } from '#features/storage/index.ts';
 import { AppError } from '#platform/errors.ts';
 import { S3Error } from './errors.ts';
 import { headerOf, type S3Request } from './request.ts';
@@ -27,8 +27,8 @@ function decode(path: string): string {
 }
 
 /** The row of a source. What is missing is told as missing there, and not where it would have been copied to. */
-export async function sourceOf(storage: Storage, actor: Actor, { bucket, key }: ObjectName): Promise<StoredObject> {
-  return headObject(storage, actor, bucket, key).catch((error) => {
+export async function sourceOf(storage: Storage, actor: Actor, { bucket, key }: ObjectName): Promise<ReadableObject> {
+  return readObject(storage, actor, bucket, key).catch((error) => {
     const isMissing = error instanceof AppError && error.code === 'STORAGE_NOT_FOUND';
     throw isMissing ? new S3Error('NoSuchKey', 'The source of the copy does not exist', { Key: key }) : error;
   });

@@ -70,6 +70,7 @@ export async function putObject({ storage, actor, request, payload }: S3Context)
     body: payload.read(),
     mimeType: headerOf(request, 'content-type'),
     announcedSize: payload.size,
+    atMost: payload.size,
     metadata,
     expected: expectedBy(request),
     verify: () => {

@@ -6,7 +6,7 @@ import type { ByteRange } from '#platform/blobs/blobs.ts';
 import { sql } from '#platform/db/sql.ts';
 import { AppError } from '#platform/errors.ts';
 import { readAll } from './bytes.ts';
-import type { StoredObject } from './object-row.ts';
+import type { ReadableObject, StoredObject } from './object-row.ts';
 import { noObject, openObject } from './objects.ts';
 import type { Storage } from './storage.ts';
 
@@ -29,7 +29,7 @@ export interface ImageRenderer {
    * What the query makes of an object.
    * @throws AppError STORAGE_INVALID_PARAMETER for what is no image, or too large a one
    */
-  plan(object: StoredObject, query: ImageQuery): Rendition;
+  plan(object: ReadableObject, query: ImageQuery): Rendition;
 }
 
 const MAX_SOURCE_BYTES = 25 * 1024 * 1024;
@@ -89,7 +89,7 @@ export function createImageRenderer(storage: Storage): ImageRenderer {
           // Of many who ask for the same at once, one makes it.
           let rendered = making.get(id);
           if (!rendered) {
-            rendered = take(() => make(storage, object, blob, recipe)).finally(() => making.delete(id));
+            rendered = take(() => make(storage, object, recipe)).finally(() => making.delete(id));
             making.set(id, rendered);
           }
           return rendered;
@@ -130,19 +130,24 @@ async function findRendered({ db, blobs }: Storage, source: string, recipe: stri
   return row && { size: row.size, open: (range) => blobs.open(row.blob, range) };
 }
 
-async function make(storage: Storage, object: StoredObject, source: string, recipe: Recipe): Promise<Rendered> {
+async function make(storage: Storage, object: ReadableObject, recipe: Recipe): Promise<Rendered> {
   const made = await transform(await readAll(await openObject(storage, object)), recipe);
-  await keep(storage, source, recipe, made);
+  await keep(storage, object, recipe, made);
   return { size: made.length, open: async ({ start, end }) => made.subarray(start, end + 1) };
 }
 
-async function keep({ db, blobs }: Storage, source: string, recipe: Recipe, made: Buffer): Promise<void> {
+async function keep(
+  { db, blobs }: Storage,
+  { bucket, key, blob: source }: StoredObject,
+  recipe: Recipe,
+  made: Buffer,
+): Promise<void> {
   const staged = await blobs.stage(once(made), { maxBytes: made.length });
   await staged.commit();
   const kept = await db.system.query(sql`
     insert into storage.renditions (source, recipe, blob, size, mime_type)
     select ${source}, ${recipeName(recipe)}, ${staged.id}, ${staged.size}::bigint, ${`image/${recipe.format}`}
-    where exists (select from storage.objects where blob = ${source})
+    where exists (select from storage.objects where bucket = ${bucket} and key = ${key} and blob = ${source})
       and (select count(*) from storage.renditions where source = ${source}) < ${MAX_KEPT}
     on conflict do nothing returning blob`);
   if (kept.length === 0) await staged.discard();

@@ -35,13 +35,14 @@ export { bytesOf } from './bytes.ts';
 export { type Expected, readExpected } from './expectations.ts';
 export { listObjects, type ObjectListing } from './listing.ts';
 export { readStorageMetadata, storageAsMarkdown } from './metadata.ts';
-export type { ObjectMetadata, StoredObject } from './object-row.ts';
+export type { ObjectMetadata, ReadableObject, StoredObject } from './object-row.ts';
 export {
   deleteObjects,
   getObject,
   headObject,
   openObject,
   putObject,
+  readObject,
 } from './objects.ts';
 export { copyObject } from './relocation.ts';
 export type { Actor, Storage, StorageTx } from './storage.ts';

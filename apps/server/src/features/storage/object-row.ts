@@ -30,6 +30,12 @@ export interface StoredObject {
   metadata: ObjectMetadata | null;
 }
 
+/** An object as it is read for its bytes. */
+export interface ReadableObject extends StoredObject {
+  /** Null: they are in the blob store. */
+  bytes: Buffer | null;
+}
+
 export interface ObjectRow {
   key: string;
   size: number;
@@ -46,6 +52,9 @@ export interface ObjectRow {
 export const OBJECT_COLUMNS = sql`
   o.key, o.size::float8, o.mime_type, o.detected_type, o.etag,
   coalesce(extract(epoch from o.uploaded_at) * 1000, 0)::float8 as uploaded_ms, o.uploaded_by, o.blob, o.metadata`;
+
+/** The same with the bytes that are in the row, in the order that `readableFromText` reads. */
+export const READABLE_COLUMNS = sql`${OBJECT_COLUMNS}, o.bytes`;
 
 export function toStoredObject(bucket: string, row: ObjectRow): StoredObject {
   return {
@@ -77,3 +86,12 @@ export function objectFromText(bucket: string, row: TextRow): StoredObject {
     metadata: metadata ? JSON.parse(metadata) : null,
   });
 }
+
+/** An object as a statement brought it that returns READABLE_COLUMNS as text. */
+export function readableFromText(bucket: string, row: TextRow): ReadableObject {
+  const bytes = row[row.length - 1];
+  return { ...objectFromText(bucket, row), bytes: bytes ? Buffer.from(bytes.slice(BYTEA_PREFIX.length), 'hex') : null };
+}
+
+/** How PostgreSQL begins bytes as text (https://www.postgresql.org/docs/current/datatype-binary.html). */
+const BYTEA_PREFIX = '\\x';

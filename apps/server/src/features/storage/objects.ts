@@ -1,12 +1,21 @@
 import type { Readable } from 'node:stream';
 import { BlobMissing, BlobTooLarge, type ByteRange, type StagedBlob } from '#platform/blobs/blobs.ts';
+import type { TextRow } from '#platform/db/batch.ts';
 import { type Sql, sql } from '#platform/db/sql.ts';
 import { AppError } from '#platform/errors.ts';
 import { type Bucket, noBucket } from './buckets.ts';
 import { type Expected, lockExpected, notAsExpected } from './expectations.ts';
 import { checkKey } from './keys.ts';
 import { checkAllowedType, detectType, normaliseType } from './media-types.ts';
-import { OBJECT_COLUMNS, type ObjectMetadata, objectFromText, type StoredObject } from './object-row.ts';
+import {
+  OBJECT_COLUMNS,
+  type ObjectMetadata,
+  objectFromText,
+  READABLE_COLUMNS,
+  type ReadableObject,
+  readableFromText,
+  type StoredObject,
+} from './object-row.ts';
 import {
   type Actor,
   asActor,
@@ -14,9 +23,11 @@ import {
   explainDenial,
   isAdmin,
   isRolledBack,
-  runAsActor,
+  named,
+  readAsActor,
   type Storage,
   uploaderOf,
+  writeAsActor,
 } from './storage.ts';
 
 export interface PutRequest {
@@ -28,6 +39,8 @@ export interface PutRequest {
   mimeType?: string | undefined;
   /** The size the uploader announced, to refuse before a byte is read. */
   announcedSize?: number | undefined;
+  /** The bytes are no more than this, if that is known. */
+  atMost?: number | undefined;
   metadata?: ObjectMetadata | undefined;
   /** Fails where something else is under the key. */
   expected?: Expected | undefined;
@@ -37,19 +50,18 @@ export interface PutRequest {
   verify?: (received: StagedBlob) => ObjectMetadata | undefined | Promise<ObjectMetadata | undefined>;
 }
 
-/** An object in a message. */
-export const named = (bucket: string, key: string) => `"${key}" in bucket "${bucket}"`;
-
 /**
  * Stores a file under a key, replacing what was there. In this order: may the actor do it (decided by the
  * database, before a byte is read); the bytes, without holding a transaction; the bytes durable; the row. A
- * crash in between leaves garbage, never a row without its bytes.
+ * crash in between leaves garbage, never a row without its bytes. What is small is kept in the row itself, so that
+ * the statement which stores it also decides.
  * @throws AppError STORAGE_NOT_FOUND, STORAGE_PERMISSION_DENIED, STORAGE_INVALID_PARAMETER (413 when too large, 412
  * when another version is there than expected), STORAGE_ALREADY_EXISTS, STORAGE_INVALID_FILE_TYPE, STORAGE_INSUFFICIENT_QUOTA
  */
 export async function putObject(storage: Storage, actor: Actor, request: PutRequest): Promise<StoredObject> {
   const { bucket: name, key, body } = request;
-  const { bucket, mimeType } = await authorizePut(storage, actor, request);
+  const isSmall = request.atMost !== undefined && request.atMost <= storage.blobs.smallBytes;
+  const { bucket, mimeType } = await (isSmall ? checkPut(storage, request) : authorizePut(storage, actor, request));
   const staged = await storage.blobs
     .stage(body, { maxBytes: bucket.maxBytes, hashes: request.hashes ?? [] })
     .catch((error) => {
@@ -59,10 +71,10 @@ export async function putObject(storage: Storage, actor: Actor, request: PutRequ
     const detectedType = await detectType(staged.head);
     checkAllowedType(bucket, mimeType, detectedType);
     const metadata = (await request.verify?.(staged)) ?? request.metadata;
-    await staged.commit();
-    const { size, id: blob, digests } = staged;
+    const { size, id: blob, digests, bytes = null } = staged;
+    if (!bytes) await staged.commit();
     return await recordObject(storage, actor, {
-      object: { bucket: name, key, size, mimeType, detectedType, etag: digests.md5 ?? null, blob, metadata },
+      object: { bucket: name, key, size, mimeType, detectedType, etag: digests.md5 ?? null, blob, bytes, metadata },
       expected: request.expected,
     });
   } catch (error) {
@@ -80,13 +92,22 @@ export async function authorizePut(
   actor: Actor,
   request: Pick<PutRequest, 'bucket' | 'key' | 'mimeType' | 'announcedSize' | 'expected'>,
 ): Promise<{ bucket: Bucket; mimeType: string }> {
+  const checked = await checkPut(storage, request);
+  await probePut(storage, actor, request);
+  if (request.expected) await checkExpected(storage, actor, { ...request, expected: request.expected });
+  return checked;
+}
+
+/** What can be told without knowing who asks. */
+async function checkPut(
+  storage: Storage,
+  request: Pick<PutRequest, 'bucket' | 'key' | 'mimeType' | 'announcedSize'>,
+): Promise<{ bucket: Bucket; mimeType: string }> {
   checkKey(request.key);
   const bucket = await storage.buckets.get(request.bucket);
   const mimeType = normaliseType(request.mimeType);
   if ((request.announcedSize ?? 0) > bucket.maxBytes) throw tooLarge(bucket);
   checkAllowedType(bucket, mimeType, null);
-  await probePut(storage, actor, request);
-  if (request.expected) await checkExpected(storage, actor, { ...request, expected: request.expected });
   return { bucket, mimeType };
 }
 
@@ -118,6 +139,8 @@ async function probePut(
 
 type NewObject = Omit<StoredObject, 'uploadedAt' | 'uploadedBy' | 'metadata'> & {
   metadata?: ObjectMetadata | null | undefined;
+  /** Absent where they are in the blob store. */
+  bytes?: Uint8Array | null;
 };
 
 /**
@@ -129,9 +152,8 @@ export async function recordObject(
   actor: Actor,
   { object, expected }: { object: NewObject; expected?: Expected | undefined },
 ): Promise<StoredObject> {
-  const deed = `write ${named(object.bucket, object.key)}`;
   const statement = upsert(actor, object, expected);
-  const [row] = await runAsActor(storage, actor, deed, statement).catch(explainMissingBucket(object.bucket));
+  const [row] = await writeAsActor(storage, actor, object, statement).catch(explainMissingBucket(object.bucket));
   if (!row) throw await explainUnexpected(storage, actor, { ...object, expected });
   if (row.at(-1) !== INSERTED) storage.collectGarbage();
   return objectFromText(object.bucket, row);
@@ -166,24 +188,24 @@ const alreadyThere = (bucket: string, key: string) =>
   new AppError('STORAGE_ALREADY_EXISTS', `There is an object ${named(bucket, key)} already`);
 
 function upsert(actor: Actor, object: NewObject, expected: Expected | undefined): Sql {
-  const { bucket, key, size, mimeType, detectedType, etag, blob, metadata } = object;
+  const { bucket, key, size, mimeType, detectedType, etag, blob, bytes = null, metadata } = object;
   const onConflict =
     expected === 'nothing'
       ? sql`do nothing`
       : sql`(bucket, key) do update set
         size = excluded.size, mime_type = excluded.mime_type, uploaded_at = excluded.uploaded_at,
         uploaded_via = excluded.uploaded_via, s3_access_key_id = excluded.s3_access_key_id, etag = excluded.etag,
-        blob = excluded.blob, detected_type = excluded.detected_type, metadata = excluded.metadata`;
+        blob = excluded.blob, bytes = excluded.bytes, detected_type = excluded.detected_type, metadata = excluded.metadata`;
   const row = sql`
     ${bucket}, ${key}, ${size}::bigint, ${mimeType}, now(), ${uploaderOf(actor)}, ${actor.via},
-    ${actor.accessKeyId ?? null}, ${etag}, ${blob}, ${detectedType}, ${metadata ? JSON.stringify(metadata) : null}::jsonb`;
+    ${actor.accessKeyId ?? null}, ${etag}, ${blob}, ${bytes}::bytea, ${detectedType}, ${metadata ? JSON.stringify(metadata) : null}::jsonb`;
   const source =
     expected === undefined || expected === 'nothing'
       ? sql`values (${row})`
       : sql`select ${row} from ${lockExpected(bucket, key, expected)} found`;
   return sql`
     insert into storage.objects as o (bucket, key, size, mime_type, uploaded_at, uploaded_by, uploaded_via,
-      s3_access_key_id, etag, blob, detected_type, metadata)
+      s3_access_key_id, etag, blob, bytes, detected_type, metadata)
     ${source}
     on conflict ${onConflict} returning ${OBJECT_COLUMNS}, o.xmax`;
 }
@@ -206,12 +228,20 @@ function explainMissingBucket(bucket: string): (error: unknown) => never {
  * @throws AppError STORAGE_NOT_FOUND; STORAGE_PERMISSION_DENIED for a role that may read no objects at all
  */
 export async function headObject(storage: Storage, actor: Actor, bucket: string, key: string): Promise<StoredObject> {
+  return objectFromText(bucket, await findRow(storage, actor, bucket, key, OBJECT_COLUMNS));
+}
+
+/** The same for whoever wants to open it. */
+export async function readObject(storage: Storage, actor: Actor, bucket: string, key: string): Promise<ReadableObject> {
+  return readableFromText(bucket, await findRow(storage, actor, bucket, key, READABLE_COLUMNS));
+}
+
+async function findRow(storage: Storage, actor: Actor, bucket: string, key: string, columns: Sql): Promise<TextRow> {
   checkKey(key);
-  const statement = sql`
-    select ${OBJECT_COLUMNS} from storage.objects o where o.bucket = ${bucket} and o.key = ${key}`;
-  const [row] = await runAsActor(storage, actor, `read ${named(bucket, key)}`, statement);
+  const statement = sql`select ${columns} from storage.objects o where o.bucket = ${bucket} and o.key = ${key}`;
+  const [row] = await readAsActor(storage, actor, `read ${named(bucket, key)}`, statement);
   if (!row) throw noObject(bucket, key);
-  return objectFromText(bucket, row);
+  return row;
 }
 
 export function noObject(bucket: string, key: string): AppError {
@@ -228,14 +258,14 @@ export async function withObject<Result>(
   storage: Storage,
   actor: Actor,
   { bucket, key }: { bucket: string; key: string },
-  use: (object: StoredObject) => Promise<Result>,
+  use: (object: ReadableObject) => Promise<Result>,
 ): Promise<Result> {
-  const object = await headObject(storage, actor, bucket, key);
+  const object = await readObject(storage, actor, bucket, key);
   try {
     return await use(object);
   } catch (error) {
     if (!(error instanceof BlobMissing)) throw error;
-    const again = await headObject(storage, actor, bucket, key);
+    const again = await readObject(storage, actor, bucket, key);
     if (again.blob !== object.blob) return use(again);
     throw new AppError('STORAGE_NOT_FOUND', `The bytes of ${named(bucket, key)} are missing from the store`, {
       cause: error,
@@ -247,15 +277,16 @@ export async function withObject<Result>(
 
 /**
  * The bytes of an object, or a part of them.
- * @param object from `withObject` or `headObject`
+ * @param object from `withObject` or `readObject`
  * @throws AppError STORAGE_NOT_FOUND when this server never had the bytes; BlobMissing when they were replaced
  * since the row was read
  */
 export async function openObject(
   { blobs }: Storage,
-  object: StoredObject,
+  object: ReadableObject,
   range: ByteRange = { start: 0, end: object.size - 1 },
 ): Promise<Buffer | Readable> {
+  if (object.bytes !== null) return object.bytes.subarray(range.start, range.end + 1);
   if (object.blob === null) throw noObject(object.bucket, object.key);
   return blobs.open(object.blob, range);
 }

@@ -1,3 +1,4 @@
+import { newBlobId } from '#platform/blobs/receive.ts';
 import { sql } from '#platform/db/sql.ts';
 import { AppError } from '#platform/errors.ts';
 import type { Expected } from './expectations.ts';
@@ -10,8 +11,8 @@ import {
   type StoredObject,
   toStoredObject,
 } from './object-row.ts';
-import { authorizePut, headObject, named, noObject, recordObject, tooLarge } from './objects.ts';
-import { type Actor, asActor, isDenied, isRolledBack, permissionDenied, type Storage } from './storage.ts';
+import { authorizePut, noObject, readObject, recordObject, tooLarge } from './objects.ts';
+import { type Actor, asActor, isDenied, isRolledBack, named, permissionDenied, type Storage } from './storage.ts';
 
 export interface CopyRequest {
   from: { bucket: string; key: string };
@@ -26,7 +27,7 @@ export interface CopyRequest {
 /** Copies an object the actor may read to a key they may write. The copy lives on its own. */
 export async function copyObject(storage: Storage, actor: Actor, request: CopyRequest): Promise<StoredObject> {
   const { from, to, expected } = request;
-  const source = await headObject(storage, actor, from.bucket, from.key);
+  const source = await readObject(storage, actor, from.bucket, from.key);
   if (source.blob === null) throw noObject(from.bucket, from.key);
   const { bucket, mimeType } = await authorizePut(storage, actor, {
     ...to,
@@ -35,12 +36,12 @@ export async function copyObject(storage: Storage, actor: Actor, request: CopyRe
     expected,
   });
   checkAllowedType(bucket, mimeType, source.detectedType);
-  const blob = await storage.blobs.copy(source.blob);
+  const blob = source.bytes ? newBlobId() : await storage.blobs.copy(source.blob);
   try {
     const object = { ...source, ...to, mimeType, blob, metadata: request.metadata ?? source.metadata };
     return await recordObject(storage, actor, { object, expected });
   } catch (error) {
-    if (isRolledBack(error)) await storage.blobs.delete([blob]);
+    if (isRolledBack(error) && !source.bytes) await storage.blobs.delete([blob]);
     throw error;
   }
 }

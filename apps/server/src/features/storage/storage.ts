@@ -26,6 +26,9 @@ export interface Actor {
   readonly accessKeyId?: string;
 }
 
+/** An object in a message. */
+export const named = (bucket: string, key: string) => `"${key}" in bucket "${bucket}"`;
+
 export function isAdmin({ claims }: Actor): boolean {
   return claims.role === 'project_admin';
 }
@@ -51,18 +54,41 @@ export async function asActor<Result>(
 }
 
 /**
- * One statement with the rights of the actor, in one round trip. Values travel as text and come back as text.
+ * One statement that reads with the rights of the actor, in one round trip. Values travel as text and come back as text.
  * @throws as `asActor`
  */
-export async function runAsActor({ db }: Storage, actor: Actor, deed: string, statement: Sql): Promise<TextRow[]> {
-  if (isAdmin(actor)) return db.system.text(asText(statement));
-  return db.as(actor.claims).text(asText(statement)).catch(explainDenial(actor, deed));
+export async function readAsActor({ db }: Storage, actor: Actor, deed: string, sql: Sql): Promise<TextRow[]> {
+  if (isAdmin(actor)) return db.system.text(asText(sql));
+  return db
+    .as(actor.claims)
+    .text({ ...asText(sql), kind: 'read' })
+    .catch(explainDenial(actor, deed));
+}
+
+/**
+ * One statement that writes an object with the rights of the actor, as `readAsActor`.
+ * @param name of the object
+ */
+export async function writeAsActor(
+  { db }: Storage,
+  actor: Actor,
+  { bucket, key }: { bucket: string; key: string },
+  sql: Sql,
+): Promise<TextRow[]> {
+  const door = isAdmin(actor) ? db.system : db.as(actor.claims);
+  return door
+    .grouped(asText(sql), `${bucket}/${key}`)
+    .catch(explainDenial(actor, `write ${named(bucket, key)}`))
+    .catch(explainFull);
 }
 
 /** A statement in the form of the fast path. */
 export function asText(statement: Sql): Statement {
   const { text, values } = compile(statement);
-  return { text, values: values.map((value) => (value === null ? null : String(value))) };
+  return {
+    text,
+    values: values.map((value) => (value === null || value instanceof Uint8Array ? value : String(value))),
+  };
 }
 
 /** For `catch`: says in the words of storage that the policies refuse something. */
@@ -73,6 +99,12 @@ export function explainDenial(actor: Actor, deed: string): (error: unknown) => n
 }
 
 const INSUFFICIENT_PRIVILEGE = '42501';
+const DISK_FULL = '53100';
+
+function explainFull(error: unknown): never {
+  if (!isDatabaseError(error) || error.code !== DISK_FULL) throw error;
+  throw new AppError('STORAGE_INSUFFICIENT_QUOTA', 'There is no room left to store this file', { cause: error });
+}
 
 export function isDenied(error: unknown): boolean {
   return isDatabaseError(error) && error.code === INSUFFICIENT_PRIVILEGE;

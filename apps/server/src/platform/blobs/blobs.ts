@@ -8,6 +8,8 @@ import type { Readable } from 'node:stream';
  */
 export interface Blobs {
   readonly driver: 'local' | 's3';
+  /** Blobs of so many bytes and less come with their bytes when they are staged. */
+  readonly smallBytes: number;
   /**
    * Receives bytes under a temporary name. Nothing is visible before `commit`, and nothing is left when this
    * throws or `discard` is called.
@@ -49,6 +51,8 @@ export interface StagedBlob {
   readonly digests: Readonly<Record<string, string>>;
   /** The first bytes, at most HEAD_BYTES, to tell what they are. */
   readonly head: Uint8Array;
+  /** All bytes, where they are few and a row may as well keep them instead of this store. */
+  readonly bytes?: Uint8Array;
   /** Makes the blob durable and visible. */
   commit(): Promise<void>;
   /** Takes it back, committed or not. */

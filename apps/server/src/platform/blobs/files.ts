@@ -2,8 +2,8 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import { countBytes } from '../buffers.ts';
 
-/** What is no more than this is one write. */
-const SMALL_BYTES = 64 * 1024;
+/** What is no more than this is taken as one piece. */
+export const SMALL_BYTES = 64 * 1024;
 /** Chunks of a socket are small; so much of them makes one write. */
 const SLOT_BYTES = 128 * 1024;
 /** One slot is filled while so many are on their way. */

@@ -5,12 +5,12 @@ import type { Readable } from 'node:stream';
 import { AppError } from '#platform/errors.ts';
 import { BlobMissing, type Blobs, type ByteRange, type StagedBlob, type StageOptions } from './blobs.ts';
 import { createDigests, type Digests, digestNames } from './digests.ts';
-import { readExactly, streamOf, syncFolder, takeBeginning, writeAll, writeAt } from './files.ts';
+import { readExactly, SMALL_BYTES, streamOf, syncFolder, takeBeginning, writeAll, writeAt } from './files.ts';
 import { createHashers, type Hashers, type Hashing } from './hashing.ts';
 import { isBlobId, measure, newBlobId } from './receive.ts';
 
 /** Below this, one read is cheaper than a stream. */
-const SMALL_BYTES = 256 * 1024;
+const MAX_READ_BYTES = 256 * 1024;
 const LIST_PAGE = 500;
 /** Blobs are spread over 16 folders, which is enough for millions. */
 const SHARDS = [...'0123456789abcdef'];
@@ -42,6 +42,7 @@ export async function openLocalBlobs(folder: string): Promise<Blobs> {
   const hashers = createHashers();
   return {
     driver: 'local',
+    smallBytes: SMALL_BYTES,
     stage: (source, options) => stageBlob({ layout, hashers }, source, options),
     open: (id, range) => openFile(layout.pathOf(id), range),
     stat: (id) => stat(layout.pathOf(id)).then(({ size, ctimeMs: modifiedAt }) => ({ size, modifiedAt }), noEntry),
@@ -140,7 +141,8 @@ async function stageBlob(
     : await create()
         .then((created) => writeHashing(created, chain(beginning, bytes), hashers.begin(names)))
         .catch(orDiscard);
-  return { id, ...result(), digests, commit: () => publish().catch(orDiscard), discard };
+  const small = isAll ? { bytes: Buffer.concat(beginning) } : {};
+  return { id, ...result(), ...small, digests, commit: () => publish().catch(orDiscard), discard };
 }
 
 async function writeHashing(file: FileHandle, bytes: AsyncIterable<Uint8Array>, hashing: Hashing): Promise<Digests> {
@@ -169,7 +171,7 @@ async function openFile(path: string, range: ByteRange | undefined): Promise<Buf
   try {
     const start = range?.start ?? 0;
     const length = (range?.end ?? (await file.stat()).size - 1) - start + 1;
-    if (length > SMALL_BYTES) {
+    if (length > MAX_READ_BYTES) {
       return streamOf(file, start, length);
     }
     const bytes = await readExactly(file, start, length);

@@ -1,10 +1,10 @@
-import { randomBytes } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { countBytes } from '../buffers.ts';
 import { BlobTooLarge, HEAD_BYTES, type StageOptions } from './blobs.ts';
 
 /** A new random name of a blob. */
 export function newBlobId(): string {
-  return randomBytes(16).toString('hex');
+  return randomUUID().replaceAll('-', '');
 }
 
 /** True for what `newBlobId` makes; everything else would have to come from outside and is refused. */

@@ -84,6 +84,7 @@ export function createS3Blobs(config: S3BlobsConfig): Blobs {
 
   return {
     driver: 's3',
+    smallBytes: 0,
     stage,
     open,
     stat,

@@ -6,7 +6,7 @@ import type { ByteRange } from '#platform/blobs/blobs.ts';
 import { AppError } from '#platform/errors.ts';
 import type { ImageRenderer, Rendition } from '../images.ts';
 import { UNKNOWN_TYPE } from '../media-types.ts';
-import type { StoredObject } from '../object-row.ts';
+import type { ReadableObject, StoredObject } from '../object-row.ts';
 import { openObject, withObject } from '../objects.ts';
 import {
   contentDisposition,
@@ -47,10 +47,10 @@ interface DownloadOptions {
 
 /** The bytes of objects. To be registered where the reader's guard runs. */
 export const downloadRoutes: FastifyPluginAsyncZod<DownloadOptions> = async (app, { storage, images, idleMs }) => {
-  const openOriginal = (object: StoredObject) => (range: ByteRange) => openObject(storage, object, range);
+  const openOriginal = (object: ReadableObject) => (range: ByteRange) => openObject(storage, object, range);
   const schema = { params: z.object({ bucket: z.string() }), querystring: DownloadQuerySchema };
 
-  const send = async (request: FastifyRequest, reply: FastifyReply, query: DownloadQuery, object: StoredObject) => {
+  const send = async (request: FastifyRequest, reply: FastifyReply, query: DownloadQuery, object: ReadableObject) => {
     const { reader } = request;
     const rendition = isImageQuery(query) ? images.plan(object, query) : undefined;
     const version = toVersion(object, rendition);

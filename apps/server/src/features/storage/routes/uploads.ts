@@ -37,6 +37,7 @@ export const uploadRoutes: FastifyPluginAsyncZod<UploadOptions> = async (app, { 
       body: bytesOf(file.stream, idleMs),
       mimeType: file.mimeType,
       announcedSize: file.announcedSize,
+      atMost: file.atMost,
       expected: readExpected(request.headers['if-match'], request.headers['if-none-match']),
     });
     return toStoredFile(originOf(request), object);
@@ -58,14 +59,16 @@ interface ReceivedFile {
   mimeType: string | undefined;
   stream: Readable;
   announcedSize: number;
+  atMost: number | undefined;
 }
 
 async function fileOf(request: FastifyRequest): Promise<ReceivedFile> {
   const length = Number(request.headers['content-length'] ?? 0);
+  const atMost = request.headers['transfer-encoding'] === undefined ? length : undefined;
   if (!request.isMultipart()) {
     // Without a body there is no type either; an empty file is a file.
     const stream = (request.body as Readable | undefined) ?? request.raw;
-    return { name: 'file', mimeType: request.headers['content-type'], stream, announcedSize: length };
+    return { name: 'file', mimeType: request.headers['content-type'], stream, announcedSize: length, atMost };
   }
   const part = await request.file();
   if (!part) {
@@ -79,6 +82,7 @@ async function fileOf(request: FastifyRequest): Promise<ReceivedFile> {
     mimeType: part.mimetype,
     stream: part.file,
     announcedSize: Math.max(0, length - FORM_BYTES),
+    atMost,
   };
 }
 
