@@ -253,6 +253,27 @@ test('a signed link ends when it says, and its writer cannot make it longer than
   expect(await status()).toBe(200);
   await expect.poll(status, { timeout: 5000 }).toBe(403);
   for (const seconds of [0, -1, 604_801, 'x']) {
+test('a signed link opens the bytes of its file and does nothing else', async () => {
+  const server = await startWithFile(TEN, { isPublic: false });
+  const strategy = await server.as('admin').get(`${BUCKETS}/b/download-strategy/objects/f?expiresIn=60`);
+  const { pathname, search } = new URL(strategy.body.url);
+  const { get, head, post, put, delete: remove } = server.as('nobody');
+  expect((await head(pathname + search)).status).toBe(200);
+  const refused = [
+    // A link that could be exchanged for a new one would never end.
+    await get(`${BUCKETS}/b/download-strategy/objects/f${search}&expiresIn=604800`),
+    await post(`${pathname}/download-strategy${search}`, { expiresIn: 604_800 }),
+    await get(`${BUCKETS}/b/objects${search}`),
+    await put(pathname + search, 'x', { 'content-type': 'text/plain' }),
+    await remove(pathname + search),
+    await post(`${pathname}/copy${search}`, { to: 'g' }),
+    await post(`${pathname}/move${search}`, { to: 'g' }),
+    await post(`${pathname}/confirm-upload${search}`, { size: 10 }),
+  ];
+  expect(refused.map(({ status }) => status)).toEqual(refused.map(() => 401));
+  expect((await get(pathname + search)).text).toBe(TEN);
+});
+
     expect(await strategy(seconds)).toMatchObject({ status: 400, body: { error: 'STORAGE_INVALID_PARAMETER' } });
   }
   expect((await strategy(604_800)).status).toBe(200);

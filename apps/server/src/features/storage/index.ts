@@ -104,7 +104,8 @@ export const storage: FastifyPluginAsync<StorageOptions> = async (app, options) 
   const { files, platform, publicUrl, idleMs } = options;
   const { guards, jwtSecret } = platform;
   const parts = { storage: files, idleMs, originOf: createOrigin(publicUrl), links: createLinkSigner(jwtSecret) };
-  const guardReader = createReaderGuard({ ...parts, guards });
+  // A link opens the bytes and nothing else: who could ask for a new one with it would have it for ever.
+  const guardReader = createReaderGuard({ storage: files, guards });
   app.decorateRequest('reader', null as never);
   app.setErrorHandler((error) => {
     const appError = toAppError(error);
@@ -126,8 +127,11 @@ export const storage: FastifyPluginAsync<StorageOptions> = async (app, options) 
     await users.register(resumableRoutes, parts);
   });
   await app.register(async (readers) => {
-    readers.addHook('onRequest', (request, reply) => guardReader(request, reply));
+    readers.addHook('onRequest', createReaderGuard({ storage: files, guards, links: parts.links }));
     await readers.register(downloadRoutes, { ...parts, images: createImageRenderer(files) });
+  });
+  await app.register(async (readers) => {
+    readers.addHook('onRequest', guardReader);
     await readers.register(downloadStrategyRoutes, parts);
   });
   await app.register(operationRoutes, { ...parts, guards, guardReader });

@@ -13,13 +13,13 @@ import type { Guards } from '#platform/http/caller.ts';
 import { confirmUpload } from '../presigned.ts';
 import { copyObject, moveObject } from '../relocation.ts';
 import { toStoredFile } from '../stored-file.ts';
-import type { createReaderGuard } from './reader.ts';
+import type { ReaderGuard } from './reader.ts';
 import { actorOf, keyOf } from './request.ts';
 import { planDownload, type StrategyOptions } from './strategies.ts';
 
 interface OperationOptions extends StrategyOptions {
   guards: Guards;
-  guardReader: ReturnType<typeof createReaderGuard>;
+  guardReader: ReaderGuard;
 }
 
 /** What a POST to an object's path does, told by the last segment. A key may end in any of these words too. */
@@ -68,8 +68,8 @@ export const operationRoutes: FastifyPluginAsyncZod<OperationOptions> = async (a
   const { guards, guardReader } = options;
 
   app.addHook('onRequest', async (request: FastifyRequest, reply: FastifyReply) => {
-    const { name, operation } = operationOf(request);
-    if (operation.isReading) await guardReader(request, reply, name);
+    const { operation } = operationOf(request);
+    if (operation.isReading) await guardReader(request, reply);
     else await guards.requireUser.call(app, request, reply);
   });
 
@@ -78,11 +78,7 @@ export const operationRoutes: FastifyPluginAsyncZod<OperationOptions> = async (a
     {
       schema: {
         params: z.object({ bucket: z.string() }),
-        querystring: z.object({
-          upload: z.string().optional(),
-          expires: z.string().optional(),
-          signature: z.string().optional(),
-        }),
+        querystring: z.object({ upload: z.string().optional() }),
       },
     },
     async (request) => {

@@ -21,19 +21,21 @@ declare module 'fastify' {
   }
 }
 
+export type ReaderGuard = (request: FastifyRequest, reply: FastifyReply) => Promise<void>;
+
 interface ReaderOptions {
   storage: Storage;
   guards: Guards;
-  links: LinkSigner;
+  /** Present: a signed link opens the object as well. */
+  links?: LinkSigner;
 }
 
 /**
  * The guard of reading by URL: a public bucket asks for nothing, a signed link for nothing more, and everything
  * else for a credential. One that is broken is refused everywhere, so that its owner hears of it.
- * @param operation a last segment of the path that is not part of the key
  */
-export function createReaderGuard({ storage, guards, links }: ReaderOptions) {
-  return async (request: FastifyRequest, reply: FastifyReply, operation?: string): Promise<void> => {
+export function createReaderGuard({ storage, guards, links }: ReaderOptions): ReaderGuard {
+  return async (request, reply) => {
     await guards.checkCredential.call(request.server, request, reply);
     const { bucket: name } = request.params as { bucket: string };
     const query = request.query as { expires?: unknown; signature?: unknown };
@@ -42,8 +44,8 @@ export function createReaderGuard({ storage, guards, links }: ReaderOptions) {
       request.reader = { bucket, actor: EVERYBODY, by: 'public' };
       return;
     }
-    if (query.signature !== undefined) {
-      if (links.verify(name, keyOf(request, operation), query)) {
+    if (links && query.signature !== undefined) {
+      if (links.verify(name, keyOf(request), query)) {
         request.reader = { bucket, actor: EVERYBODY, by: 'link' };
         return;
       }
