@@ -87,6 +87,45 @@ test.each(Object.entries(REFUSED))('a key with %s is refused everywhere', async 
   expect(await server.sql('select key from storage.objects')).toEqual([{ key: 'ok' }]);
 });
 
+test.each(['objects', 'buckets', 'download-strategy', 'api'])('a bucket may be called %s', async (bucket) => {
+  const server = await startApp();
+  await makeBucket(server, bucket);
+  const admin = server.as('admin');
+  const key = 'objects/buckets/f.txt';
+  const stored = await upload(admin, bucket, key, 'content');
+  expect(stored).toMatchObject({ status: 200, body: { bucket, key } });
+  const { body } = await admin.get(`${BUCKETS}/${bucket}/download-strategy/objects/${encodeURIComponent(key)}`);
+  const { pathname, search } = new URL(body.url);
+  expect((await server.as('nobody').get(pathname + search)).text).toBe('content');
+  const rawSlashes = `${BUCKETS}/${bucket}/objects/${key}`;
+  expect((await admin.get(rawSlashes)).text).toBe('content');
+  expect(await admin.post(`${rawSlashes}/move`, { to: 'g' })).toMatchObject({ status: 200, body: { key: 'g' } });
+  expect((await admin.delete(objectPath(bucket, 'g'))).status).toBe(200);
+});
+
+// PostgreSQL takes no NUL, and makes of half a surrogate pair another character.
+test.each(['a\0b', 'a\ud800b'])('what no key can be is nowhere: %j', async (key) => {
+  const server = await startApp();
+  await makeBucket(server, 'b');
+  const admin = server.as('admin');
+  await upload(admin, 'b', 'a\ufffdb', 'x');
+  await upload(admin, 'b', 'ab', 'x');
+  expect((await admin.delete(`${BUCKETS}/b/objects`, { keys: [key, 'ab'] })).body.results).toEqual([
+    { key, status: 'notFound' },
+    { key: 'ab', status: 'deleted' },
+  ]);
+  const path = `${BUCKETS}/b/objects/${key.includes('\0') ? 'a%00b' : 'a%ed%a0%80b'}`;
+  for (const reply of [
+    await admin.delete(path),
+    await admin.post(`${path}/move`, { to: 'x' }),
+    await admin.get(path),
+  ]) {
+    expect([400, 404]).toContain(reply.status);
+    expect(reply.body.error).toMatch(/^(STORAGE_|INVALID_INPUT$)/);
+  }
+  expect(await server.sql('select key from storage.objects')).toEqual([{ key: 'a\ufffdb' }]);
+});
+
 test('a path that is not UTF-8 behind its percent signs is refused', async () => {
   const server = await startApp();
   await makeBucket(server, 'b');

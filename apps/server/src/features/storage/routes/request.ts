@@ -10,6 +10,9 @@ export function actorOf(request: FastifyRequest): Actor {
 /** Whoever reads what is open to all: the bytes are, and the row is read by the platform. */
 export const EVERYBODY: Actor = { claims: { role: 'project_admin' }, via: 'rest' };
 
+/** A bucket may be called `objects` too. */
+const BEFORE_KEY = /^.*?\/buckets\/[^/]+\/(?:download-strategy\/)?objects\//;
+
 /**
  * The key in the path, after `/objects/`. Read from the URL as it came: a router that knows paths would take a
  * slash at the end, or an encoded one, for something else.
@@ -18,10 +21,10 @@ export const EVERYBODY: Actor = { claims: { role: 'project_admin' }, via: 'rest'
  */
 export function keyOf(request: FastifyRequest, operation?: string): string {
   const [path = ''] = (request.raw.url ?? '').split('?', 1);
-  const start = path.indexOf('/objects/') + '/objects/'.length;
+  const [start = ''] = BEFORE_KEY.exec(path) ?? [];
   const end = operation === undefined ? path.length : path.length - `/${operation}`.length;
   try {
-    return decodeURIComponent(path.slice(start, end));
+    return decodeURIComponent(path.slice(start.length, end));
   } catch (cause) {
     throw new AppError('STORAGE_INVALID_PARAMETER', 'The key in the path is not encoded as UTF-8 with % signs', {
       cause,
