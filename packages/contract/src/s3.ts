@@ -56,7 +56,7 @@ export const S3_ERRORS = {
   InvalidRequest: { status: 400, message: 'Invalid request' },
   InvalidTag: { status: 400, message: 'The tag you provided is not valid' },
   InvalidToken: { status: 400, message: 'Access keys of this server have no session token' },
-  InvalidURI: { status: 400, message: 'The path cannot be decoded' },
+  InvalidURI: { status: 400, message: 'The path or the query cannot be decoded' },
   KeyTooLongError: { status: 400, message: 'Your key has more than 1024 bytes' },
   MalformedXML: { status: 400, message: 'The XML you provided is not well-formed or not what this operation expects' },
   MetadataTooLarge: { status: 400, message: 'Your metadata headers have more than 2048 bytes' },

@@ -83,15 +83,18 @@ export const DeleteBucketReplySchema = z.object({
 
 export const MAX_LIST_LIMIT = 1000;
 
+/** Part of a key. PostgreSQL takes no text with a NUL, and no key has one. */
+const KeyTextSchema = z.string().refine((text) => !text.includes('\0'), 'must not contain the character NUL');
+
 export const ListObjectsQuerySchema = z.object({
   /** What keys begin with; not a pattern. */
-  prefix: z.string().default(''),
+  prefix: KeyTextSchema.default(''),
   /** Part of the key, in any case; not a pattern. */
-  search: z.string().default(''),
+  search: KeyTextSchema.default(''),
   /** Usually `/`: keys that have it after the prefix are summed up as folders. */
-  delimiter: z.string().max(10).default(''),
+  delimiter: KeyTextSchema.max(10).default(''),
   /** Only what comes after this key or folder. Costs less than an offset. Not together with sort and offset. */
-  startAfter: z.string().default(''),
+  startAfter: KeyTextSchema.default(''),
   sort: z.enum(['key', 'size', 'uploadedAt']).default('key'),
   order: z.enum(['asc', 'desc']).default('asc'),
   // What is too large is clamped, as clients expect.

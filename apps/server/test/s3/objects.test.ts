@@ -215,6 +215,101 @@ test('what a browser shows of a file can do nothing there', async () => {
   expect(headers['x-content-type-options']).toBe('nosniff');
 });
 
+test('what no header can say is never stored, and never sent', async () => {
+  const s3 = await startWithBucket();
+  await put(s3, 'k');
+  const { host } = new URL(s3.endpoint);
+  const ask = (method: string, query: [string, string][]) =>
+    send(
+      s3.endpoint,
+      sign(
+        { method, path: '/storage/v1/s3/files/k', query, headers: [['host', host]], body: Buffer.from('x') },
+        { ...s3.key, mode: 'presigned' },
+      ),
+    );
+  const refused: [string, string, string][] = [
+    ['GET', 'response-content-type', 'text/html\r\nset-cookie: a=b'],
+    ['GET', 'response-content-disposition', 'attachment; filename="日本語"'],
+    ['GET', 'response-cache-control', 'no-store\n'],
+    ['PUT', 'x-amz-meta-a', 'line\r\nbreak'],
+    ['PUT', 'x-amz-meta-a', '日本語'],
+    ['PUT', 'x-amz-meta-a b', 'x'],
+  ];
+  for (const [method, name, value] of refused) {
+    const answer = await ask(method, [[name, value]]);
+    expect([answer.status, answer.code], name).toEqual([400, 'InvalidArgument']);
+    expect(answer.headers['set-cookie']).toBeUndefined();
+  }
+  expect((await read(s3, 'k')).toString()).toBe('hello');
+  const disposition = `attachment; filename="_"; filename*=UTF-8''%E6%97%A5`;
+  const answer = await ask('GET', [['response-content-disposition', disposition]]);
+  expect(answer).toMatchObject({ status: 200, headers: { 'content-disposition': disposition } });
+});
+
+const NUL_QUERIES: [method: string, target: string, query: [string, string][]][] = [
+  ['GET', '/files', [['prefix', 'a\0']]],
+  ['GET', '/files', [['marker', 'a\0']]],
+  ['GET', '/files', [['delimiter', '\0']]],
+  [
+    'GET',
+    '/files',
+    [
+      ['list-type', '2'],
+      ['start-after', 'a\0'],
+    ],
+  ],
+  [
+    'GET',
+    '/files',
+    [
+      ['uploads', ''],
+      ['key-marker', '\0'],
+    ],
+  ],
+  ['GET', '/files/k', [['uploadId', '\0']]],
+  ['DELETE', '/files/a%00b', []],
+  ['PUT', '/fi%00les', []],
+];
+
+test.each(NUL_QUERIES)('a NUL is refused: %s %s %j', async (method, target, query) => {
+  const s3 = await startWithBucket();
+  const headers: [string, string][] = [['host', new URL(s3.endpoint).host]];
+  const draft = { method, path: `/storage/v1/s3${target}`, query, headers, body: Buffer.alloc(0) };
+  const answer = await send(s3.endpoint, sign(draft, { ...s3.key, mode: 'signed' }));
+  expect([answer.status, answer.code]).toEqual([400, 'InvalidURI']);
+});
+
+const DOCUMENTS: [what: string, document: string][] = [
+  ['an entity of its own', '<!DOCTYPE a [<!ENTITY e "k">]><Delete><Object><Key>&e;</Key></Object></Delete>'],
+  ['an entity nobody declared', '<Delete><Object><Key>&e;</Key></Object></Delete>'],
+  ['an entity of HTML', '<Delete><Object><Key>&cent;</Key></Object></Delete>'],
+  ['a NUL by reference', '<Delete><Object><Key>k&#0;</Key></Object></Delete>'],
+  ['a NUL by reference, in hex', '<Delete><Object><Key>k&#x00;</Key></Object></Delete>'],
+  ['a NUL', '<Delete><Object><Key>k\0</Key></Object></Delete>'],
+  ['no key', '<Delete><Object></Object></Delete>'],
+  ['an empty key', '<Delete><Object><Key></Key></Object></Delete>'],
+  ['two keys', '<Delete><Object><Key>k</Key><Key>l</Key></Object></Delete>'],
+  ['another root', '<Remove><Object><Key>k</Key></Object></Remove>'],
+  ['no end', '<Delete><Object><Key>k</Key></Object>'],
+  ['depths', '<Delete>'.repeat(100_000)],
+  ['nothing', ''],
+];
+
+test.each(DOCUMENTS)('a document with %s deletes nothing', async (_what, document) => {
+  const s3 = await startWithBucket();
+  await put(s3, 'k');
+  const draft = {
+    method: 'POST',
+    path: '/storage/v1/s3/files',
+    query: [['delete', '']] as [string, string][],
+    headers: [['host', new URL(s3.endpoint).host]] as [string, string][],
+    body: Buffer.from(document),
+  };
+  const answer = await send(s3.endpoint, sign(draft, { ...s3.key, mode: 'signed' }));
+  expect([answer.status, answer.code]).toEqual([400, 'MalformedXML']);
+  expect((await s3.stored()).objects).toEqual(['files/k']);
+});
+
 test('a write may depend on the key being free', async () => {
   const s3 = await startWithBucket();
   await put(s3, 'k', { IfNoneMatch: '*' });
@@ -453,4 +548,5 @@ test('errors of HEAD have no body, all others are XML with the id of the request
   expect(answer.text).toContain(`<RequestId>${answer.headers['x-amz-request-id']}</RequestId>`);
   expect(answer.text).toContain('<Resource>/files/no&lt;thing</Resource>');
   expect(await get('HEAD', '/files/nothing')).toMatchObject({ status: 404, text: '' });
+  expect(await get('PATCH', '/files/nothing')).toMatchObject({ status: 501, code: 'NotImplemented' });
 });

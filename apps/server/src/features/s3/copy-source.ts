@@ -20,10 +20,10 @@ export function readCopySource(request: S3Request): ObjectName {
 
 function decode(path: string): string {
   try {
-    return decodeURIComponent(path);
-  } catch {
-    throw new S3Error('InvalidArgument', 'x-amz-copy-source must be percent-encoded');
-  }
+    const decoded = decodeURIComponent(path);
+    if (!decoded.includes('\0')) return decoded;
+  } catch {}
+  throw new S3Error('InvalidArgument', 'x-amz-copy-source must be percent-encoded');
 }
 
 /** The row of a source. What is missing is told as missing there, and not where it would have been copied to. */

@@ -2,7 +2,7 @@ import { type Expected, type ObjectMetadata, readExpected, type StoredObject } f
 import { CHECKSUM_ALGORITHMS, checksumHeader } from './checksums.ts';
 import { quoteEtag, type S3Reply } from './context.ts';
 import { S3Error } from './errors.ts';
-import { headerOf, hoisted, type S3Request } from './request.ts';
+import { headerOf, headerValue, hoisted, type S3Request } from './request.ts';
 
 const MAX_USER_METADATA_BYTES = 2048;
 const USER_PREFIX = 'x-amz-meta-';
@@ -63,11 +63,15 @@ const SANDBOX = "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' d
 /** The headers of an object, as GetObject and HeadObject send them. */
 export function objectHeaders(object: StoredObject, request: S3Request): NonNullable<S3Reply['headers']> {
   const { headers = {}, user = {}, checksums } = object.metadata ?? {};
-  const stored = Object.entries(STORED_HEADERS).map(([name, override]) => [
+  const override = (name: string) => {
+    const value = request.query.get(name);
+    return value === undefined ? undefined : headerValue(value);
+  };
+  const stored = Object.entries(STORED_HEADERS).map(([name, parameter]) => [
     name,
-    request.query.get(override) ?? headers[name],
+    override(parameter) ?? headers[name],
   ]);
-  const type = request.query.get('response-content-type') ?? object.mimeType ?? 'application/octet-stream';
+  const type = override('response-content-type') ?? object.mimeType ?? 'application/octet-stream';
   const wantsChecksum = headerOf(request, 'x-amz-checksum-mode')?.toUpperCase() === 'ENABLED';
   return {
     ...Object.fromEntries(stored),

@@ -139,7 +139,8 @@ export async function deleteObjects({ storage, actor, request, payload }: S3Cont
     key: textOf(object, 'Key') ?? '',
     problem: problemOf(textOf(object, 'VersionId'), textOf(object, 'ETag')),
   }));
-  if (wanted.length === 0 || wanted.length > MAX_DELETED) throw new S3Error('MalformedXML');
+  const isComplete = wanted.every(({ key }) => key !== '');
+  if (wanted.length === 0 || wanted.length > MAX_DELETED || !isComplete) throw new S3Error('MalformedXML');
   await storage.buckets.get(request.bucket);
   const keys = wanted.filter(({ problem }) => !problem).map(({ key }) => key);
   await deleteStoredObjects(storage, actor, request.bucket, keys);

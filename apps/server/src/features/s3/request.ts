@@ -88,10 +88,11 @@ function readHeaders(raw: readonly string[]): Map<string, string[]> {
 
 function decode(text: string): string {
   try {
-    return decodeURIComponent(text);
-  } catch {
-    throw new S3Error('InvalidURI');
-  }
+    const decoded = decodeURIComponent(text);
+    // No name has it, and PostgreSQL takes no text with it.
+    if (!decoded.includes('\0')) return decoded;
+  } catch {}
+  throw new S3Error('InvalidURI');
 }
 
 const decodeQuery = (text: string) => decode(text.replaceAll('+', ' '));
@@ -107,12 +108,28 @@ export function headerOf(request: S3Request, name: string): string | undefined {
   return hoisted(request).get(name);
 }
 
-/** The query parameters that stand for headers, by lower-case name. */
+/**
+ * The query parameters that stand for headers, by lower-case name.
+ * @throws S3Error for what no header can say: it would be stored and could never be sent back
+ */
 export function hoisted({ query }: S3Request): ReadonlyMap<string, string> {
   const headers = new Map<string, string>();
   for (const [name, value] of query) {
     const lower = name.toLowerCase();
-    if (lower.startsWith('x-amz-')) headers.set(lower, value);
+    if (!lower.startsWith('x-amz-')) continue;
+    if (!HEADER_NAME.test(lower)) throw new S3Error('InvalidArgument', 'A query parameter is no name of a header');
+    headers.set(lower, headerValue(value));
   }
   return headers;
+}
+
+const HEADER_NAME = /^[\w!#$%&'*+.^`|~-]+$/;
+
+/**
+ * A value that is to be sent as a header.
+ * @throws S3Error
+ */
+export function headerValue(text: string): string {
+  if (/^[\t\x20-\x7e\x80-\xff]*$/.test(text)) return text;
+  throw new S3Error('InvalidArgument', 'A header value cannot have line breaks, or characters beyond ISO-8859-1');
 }

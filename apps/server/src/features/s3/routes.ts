@@ -138,7 +138,8 @@ export const gatewayRoutes: FastifyPluginAsync<GatewayOptions> = async (app, opt
   for (const url of [GATEWAY_PATH, `${GATEWAY_PATH}/*`]) {
     const config: FastifyContextConfig & { cors: false } = { cors: false };
     app.route({
-      method: ['GET', 'HEAD', 'PUT', 'POST', 'DELETE'],
+      // No operation has PATCH; it is here to be refused in the form that clients read.
+      method: ['GET', 'HEAD', 'PUT', 'POST', 'DELETE', 'PATCH'],
       url,
       config,
       exposeHeadRoute: false,

@@ -54,13 +54,16 @@ export function toErrorXml(error: S3Error, resource: string, requestId: string):
 /** An element that was read: its text, its children by name, or several of the same name. */
 export type XmlValue = string | { [name: string]: XmlValue } | XmlValue[] | undefined;
 
+/** No XML of ours has another entity than these, and a NUL is in no XML at all. A parser would let both through. */
+const BAD_REFERENCE = /\0|&(?!(?:amp|lt|gt|quot|apos|#0*[1-9]\d*|#x0*[1-9a-f][\da-f]*);)/i;
+
 /**
  * Reads the XML body of a request and returns what is in its root element.
- * @throws S3Error MalformedXML where it is not well-formed, has a DOCTYPE, or another root
+ * @throws S3Error MalformedXML where it is not well-formed, has a DOCTYPE or entities, or another root
  */
 export async function parseXml(text: string, root: string): Promise<XmlValue> {
   // No request of S3 has one, and entities of one's own are only good for attacks.
-  if (/<!DOCTYPE/i.test(text)) throw new S3Error('MalformedXML');
+  if (/<!DOCTYPE/i.test(text) || BAD_REFERENCE.test(text)) throw new S3Error('MalformedXML');
   const { XMLParser } = await import('fast-xml-parser');
   const parser = new XMLParser({
     ignoreAttributes: true,

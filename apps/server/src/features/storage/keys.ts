@@ -27,6 +27,11 @@ export function checkKey(key: string): void {
   }
 }
 
+/** True for a text that can be a key in the database, whatever we think of it: older ones may be stranger. */
+export function isStorable(key: string): boolean {
+  return !key.includes('\0') && key.isWellFormed();
+}
+
 function keyProblem(key: string): string | undefined {
   if (key === '') return 'is empty';
   if (Buffer.byteLength(key) > MAX_KEY_BYTES) return `has more than ${MAX_KEY_BYTES} bytes`;

@@ -5,7 +5,7 @@ import { type Sql, sql } from '#platform/db/sql.ts';
 import { AppError } from '#platform/errors.ts';
 import { type Bucket, noBucket } from './buckets.ts';
 import { type Expected, lockExpected, notAsExpected } from './expectations.ts';
-import { checkKey } from './keys.ts';
+import { checkKey, isStorable } from './keys.ts';
 import { checkAllowedType, detectType, normaliseType } from './media-types.ts';
 import {
   OBJECT_COLUMNS,
@@ -317,7 +317,7 @@ export async function deleteObjects(
 ): Promise<string[]> {
   const rows = await asActor(storage, actor, `delete from bucket "${bucket}"`, (tx) =>
     tx.query<{ key: string }>(sql`
-      delete from storage.objects where bucket = ${bucket} and key = any(${keys}) returning key`),
+      delete from storage.objects where bucket = ${bucket} and key = any(${keys.filter(isStorable)}) returning key`),
   );
   storage.collectGarbage();
   return rows.map(({ key }) => key);

@@ -2,7 +2,7 @@ import { newBlobId } from '#platform/blobs/receive.ts';
 import { sql } from '#platform/db/sql.ts';
 import { AppError } from '#platform/errors.ts';
 import type { Expected } from './expectations.ts';
-import { checkKey } from './keys.ts';
+import { checkKey, isStorable } from './keys.ts';
 import { checkAllowedType, normaliseType } from './media-types.ts';
 import {
   OBJECT_COLUMNS,
@@ -55,6 +55,7 @@ export async function moveObject(
   actor: Actor,
   { from, to }: Pick<CopyRequest, 'from' | 'to'>,
 ): Promise<StoredObject> {
+  if (!isStorable(from.key)) throw noObject(from.bucket, from.key);
   checkKey(to.key);
   const bucket = await storage.buckets.get(to.bucket);
   const row = await asActor(storage, actor, `move ${named(from.bucket, from.key)}`, async (tx) => {

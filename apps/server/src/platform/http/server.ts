@@ -45,6 +45,8 @@ export async function createHttpServer(
     trustProxy: typeof trustedProxies === 'number' ? (_address, hop) => hop < trustedProxies : [...trustedProxies],
     routerOptions: { maxParamLength: 2048, ignoreTrailingSlash: true },
     return503OnClosing: true,
+    // A path that cannot be decoded fails before there is a route.
+    frameworkErrors: renderError,
     forceCloseConnections: 'idle',
   });
   app.setValidatorCompiler(validatorCompiler);
