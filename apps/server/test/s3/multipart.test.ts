@@ -327,6 +327,10 @@ test('uploads are listed in pages, by key and age, with prefixes and folders', a
   const folders = await list({ Delimiter: '/' });
   expect(folders.CommonPrefixes).toEqual([{ Prefix: 'a/' }]);
   expect(folders.Uploads?.map(({ Key: key }) => key)).toEqual(['b', 'c%']);
+  const one = await list({ Delimiter: '/', MaxUploads: 1 });
+  expect(one).toMatchObject({ CommonPrefixes: [{ Prefix: 'a/' }], IsTruncated: true, NextKeyMarker: 'a/' });
+  const next = await list({ Delimiter: '/', MaxUploads: 1, KeyMarker: one.NextKeyMarker });
+  expect([next.CommonPrefixes, next.Uploads?.map(({ Key: key }) => key)]).toEqual([undefined, ['b']]);
 });
 
 test('a bucket with uploads but without objects can be deleted, and takes them along', async () => {

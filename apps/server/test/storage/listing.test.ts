@@ -76,37 +76,84 @@ test.each([
   expect(body.pagination).toEqual({ offset: 0, limit, total: 1 });
 });
 
-test.each(['limit=x', 'offset=-1', 'sort=owner', 'order=up', 'delimiter=/&sort=size', 'startAfter=a&offset=1'])(
-  '%s is refused',
-  async (query) => {
-    const server = await startWithKeys([]);
-    expect(await server.as('admin').get(`${BUCKETS}/b/objects?${query}`)).toMatchObject({
-      status: 400,
-      body: { error: 'STORAGE_INVALID_PARAMETER' },
-    });
-  },
-);
+const NONSENSE = ['limit=x', 'offset=-1', 'sort=owner', 'order=up', 'delimiter=/&sort=size', 'startAfter=a&offset=1'];
+const NULS = ['prefix', 'search', 'delimiter', 'startAfter'].map((name) => `${name}=a%00`);
 
-test.each(['', 'delimiter=/&', 'prefix=a&delimiter=/&'])(
-  '%s pages of every size together are the whole',
-  async (query) => {
-    const server = await startWithKeys();
-    const { get } = server.as('admin');
-    const read = async (limit: number) => {
-      const found: string[] = [];
-      for (let after: string | undefined = '\u0001'; after !== undefined; ) {
-        const { body } = await get(
-          `${BUCKETS}/b/objects?${query}limit=${limit}&startAfter=${encodeURIComponent(after)}`,
-        );
-        found.push(...body.data.map(({ key }: { key: string }) => key), ...(body.folders ?? []));
-        after = body.nextStartAfter;
-      }
-      return found.sort();
-    };
-    const whole = await read(1000);
-    for (const limit of [1, 2, 3, 5]) expect(await read(limit)).toEqual(whole);
-  },
-);
+test.each([...NONSENSE, ...NULS])('%s is refused', async (query) => {
+  const server = await startWithKeys([]);
+  expect(await server.as('admin').get(`${BUCKETS}/b/objects?${query}`)).toMatchObject({
+    status: 400,
+    body: { error: 'STORAGE_INVALID_PARAMETER' },
+  });
+});
+
+// What folders are made of: keys that are a folder themselves, that only begin like one, or have empty names in them.
+const FOLDERS = ['a/', 'a//', 'a//b', 'a/b', 'a/b/', 'a/b/c', 'a/b0', 'a/c/', 'a/c/d/e', 'a0/', 'ab/', 'é/', 'é/ü'];
+
+test.each([
+  '',
+  'delimiter=/&',
+  'prefix=a&delimiter=/&',
+  'prefix=a/&delimiter=/&',
+  'prefix=a/b/&delimiter=/&',
+  'prefix=a//&delimiter=/&',
+  'delimiter=b&',
+  'delimiter=/b&',
+])('%s pages of every size together are the whole', async (query) => {
+  const server = await startWithKeys([...new Set([...KEYS, ...FOLDERS])]);
+  const { get } = server.as('admin');
+  const read = async (limit: number) => {
+    const found: string[] = [];
+    for (let after: string | undefined = '\u0001'; after !== undefined; ) {
+      const { body } = await get(`${BUCKETS}/b/objects?${query}limit=${limit}&startAfter=${encodeURIComponent(after)}`);
+      found.push(...body.data.map(({ key }: { key: string }) => key), ...(body.folders ?? []));
+      after = body.nextStartAfter;
+    }
+    return found.sort();
+  };
+  const whole = await read(1000);
+  const { prefix = '', delimiter } = Object.fromEntries(new URLSearchParams(query)) as Record<string, string>;
+  expect(whole).toEqual(expectedEntries([...KEYS, ...FOLDERS], prefix, delimiter));
+  for (const limit of [1, 2, 3, 5]) expect(await read(limit)).toEqual(whole);
+});
+
+/** The keys and folders that are listed, worked out from all keys. */
+function expectedEntries(keys: string[], prefix: string, delimiter: string | undefined): string[] {
+  const entries = keys
+    .filter((key) => key.startsWith(prefix))
+    .map((key) => {
+      const end = delimiter === undefined ? -1 : key.indexOf(delimiter, prefix.length);
+      return end < 0 ? key : key.slice(0, end + (delimiter ?? '').length);
+    });
+  return [...new Set(entries)].sort();
+}
+
+test('a bucket of thousands of files and folders is the same in pages of 1,000', async () => {
+  const server = await startWithKeys([]);
+  await server.sql(
+    `insert into storage.objects (bucket, key, size)
+     select 'b', case n % 3 when 0 then 'p/' || n when 1 then 'p/' || n % 700 || '/' || n else 'p/' || n || '/' end, 1
+     from generate_series(1, 6000) n on conflict do nothing`,
+  );
+  const keys = (await server.sql<{ key: string }>('select key from storage.objects')).map(({ key }) => key);
+  for (const delimiter of ['/', undefined]) {
+    const found: string[] = [];
+    for (let after: string | undefined = '\u0001'; after !== undefined; ) {
+      const query = new URLSearchParams({
+        prefix: 'p/',
+        limit: '1000',
+        startAfter: after,
+        ...(delimiter && { delimiter }),
+      });
+      const { body } = await server.as('admin').get(`${BUCKETS}/b/objects?${query}`);
+      const page = [...body.data.map(({ key }: { key: string }) => key), ...(body.folders ?? [])];
+      expect(page.length).toBeLessThanOrEqual(1000);
+      found.push(...page);
+      after = body.nextStartAfter;
+    }
+    expect(found.sort()).toEqual(expectedEntries(keys, 'p/', delimiter));
+  }
+});
 
 /** Rows without bytes are enough to list. */
 const fill = (server: TestApp, count: number) =>

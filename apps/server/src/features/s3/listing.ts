@@ -83,13 +83,9 @@ async function readPage(
   const prefix = query.get('prefix') ?? '';
   const delimiter = query.get('delimiter') ?? '';
   const limit = readLimit(request, 'max-keys', MAX_KEYS);
-  // A page that ended with a folder goes on behind all that is in it.
-  const rest = startAfter.startsWith(prefix) ? startAfter.slice(prefix.length) : '';
-  const isFolder = delimiter !== '' && rest !== '' && rest.indexOf(delimiter) === rest.length - delimiter.length;
-  const after = isFolder ? `${startAfter}\u{10ffff}` : startAfter;
   const { system } = storage.db;
   await storage.buckets.get(bucket);
-  const page = await listStorageObjects(system, { bucket, prefix, delimiter, startAfter: after, startAt, limit });
+  const page = await listStorageObjects(system, { bucket, prefix, delimiter, startAfter, startAt, limit });
   return { prefix, delimiter, limit, page, encode: readEncoding(request) };
 }
 

@@ -1,4 +1,12 @@
-import { beginUpload, endUpload, findUpload, isUploadOf, listUploads, type Upload } from '#features/storage/index.ts';
+import {
+  beginUpload,
+  endUpload,
+  findUpload,
+  folderOf as folderOfKey,
+  isUploadOf,
+  listUploads,
+  type Upload,
+} from '#features/storage/index.ts';
 import type { SystemTx } from '#platform/db/db.ts';
 import { sql } from '#platform/db/sql.ts';
 import { CHECKSUMS, type ChecksumAlgorithm, type ChecksumType, isChecksumAlgorithm } from './checksums.ts';
@@ -107,37 +115,48 @@ export async function abortMultipartUpload(context: S3Context): Promise<S3Reply>
   return { status: 204 };
 }
 
+/** Nothing comes after it in the order of keys. */
+const LAST_CHARACTER = '\u{10ffff}';
+
 export async function listMultipartUploads({ storage, request }: S3Context): Promise<S3Reply> {
   const { bucket, query } = request;
   const prefix = query.get('prefix') ?? '';
   const delimiter = query.get('delimiter') ?? '';
   const limit = readLimit(request, 'max-uploads', 1000);
   const [keyMarker, idMarker] = [query.get('key-marker') ?? '', query.get('upload-id-marker') ?? ''];
-  const after = keyMarker === '' ? {} : { after: { key: keyMarker, ...(idMarker === '' ? {} : { id: idMarker }) } };
+  const folderOf = (key: string) => folderOfKey(key, prefix, delimiter);
+  // A page that ended within a folder goes on behind all that is in it.
+  const isFolder = keyMarker !== '' && folderOf(keyMarker) === keyMarker;
+  const after = {
+    key: isFolder ? keyMarker + LAST_CHARACTER : keyMarker,
+    ...(idMarker === '' ? {} : { id: idMarker }),
+  };
   const { system } = storage.db;
   await storage.buckets.get(bucket);
-  const uploads = await listUploads(system, 's3', { bucket, prefix, limit: limit + 1, ...after });
+  const uploads = await listUploads(system, 's3', {
+    bucket,
+    prefix,
+    limit: limit + 1,
+    ...(keyMarker === '' ? {} : { after }),
+  });
   const page = uploads.slice(0, limit);
-  const isTruncated = uploads.length > limit;
-  const folderOf = ({ key }: Upload) => {
-    const end = delimiter === '' ? -1 : key.indexOf(delimiter, prefix.length);
-    return end < 0 ? undefined : key.slice(0, end + delimiter.length);
-  };
-  const folders = new Set(page.flatMap((upload) => folderOf(upload) ?? []));
+  const last = uploads.length > limit ? page.at(-1) : undefined;
+  const lastFolder = last && folderOf(last.key);
+  const folders = new Set(page.flatMap(({ key }) => folderOf(key) ?? []));
   const encode = readEncoding(request);
   return xmlReply('ListMultipartUploadsResult', [
     ['Bucket', bucket],
     ['KeyMarker', encode(keyMarker)],
     ['UploadIdMarker', idMarker],
-    ['NextKeyMarker', isTruncated ? encode(page.at(-1)?.key ?? '') : undefined],
-    ['NextUploadIdMarker', isTruncated ? page.at(-1)?.id : undefined],
+    ['NextKeyMarker', last && encode(lastFolder ?? last.key)],
+    ['NextUploadIdMarker', lastFolder === undefined ? last?.id : undefined],
     ['Prefix', encode(prefix)],
     ['Delimiter', delimiter === '' ? undefined : encode(delimiter)],
     ['EncodingType', query.get('encoding-type')],
     ['MaxUploads', limit],
-    ['IsTruncated', isTruncated],
+    ['IsTruncated', last !== undefined],
     ...page
-      .filter((upload) => folderOf(upload) === undefined)
+      .filter(({ key }) => folderOf(key) === undefined)
       .map((upload): XmlNode => ['Upload', describe(upload, encode)]),
     ...[...folders].map((folder): XmlNode => ['CommonPrefixes', [['Prefix', encode(folder)]]]),
   ]);

@@ -33,7 +33,7 @@ export {
 } from './buckets.ts';
 export { bytesOf } from './bytes.ts';
 export { type Expected, readExpected } from './expectations.ts';
-export { listObjects, type ObjectListing } from './listing.ts';
+export { folderOf, listObjects, type ObjectListing } from './listing.ts';
 export { readStorageMetadata, storageAsMarkdown } from './metadata.ts';
 export type { ObjectMetadata, ReadableObject, StoredObject } from './object-row.ts';
 export {

@@ -9,7 +9,7 @@ export interface ListRequest {
   prefix?: string | undefined;
   /** Keys that have it after the prefix are summed up as one folder up to and including it. */
   delimiter?: string | undefined;
-  /** Only what comes after this key. */
+  /** Only what comes after this key, or after all that is in this folder. */
   startAfter?: string | undefined;
   /** Where the page before ended: its `next`. Wins over `startAfter`. */
   startAt?: string | undefined;
@@ -28,8 +28,7 @@ export interface ObjectListing {
 /** What the transaction may see of a bucket, in byte order of the keys, from a point on. Costs what the page costs. */
 export async function listObjects(tx: StorageTx, request: ListRequest): Promise<ObjectListing> {
   const { bucket, prefix = '', delimiter, limit } = request;
-  const after = request.startAt ?? (request.startAfter ? afterKey(request.startAfter) : '');
-  const range = keyRange(prefix, after);
+  const range = keyRange(prefix, request.startAt ?? startOf(request));
   if (range === undefined || limit < 1) return { objects: [], folders: [], next: undefined };
   const rows = delimiter
     ? await tx.query<EntryRow>(folderWalk(bucket, prefix, delimiter, range, limit + 1))
@@ -43,6 +42,19 @@ export async function listObjects(tx: StorageTx, request: ListRequest): Promise<
     folders: page.flatMap(({ folder }) => folder ?? []),
     next: last && (last.folder === null ? afterKey(last.key) : afterPrefix(last.folder)),
   };
+}
+
+function startOf({ prefix = '', delimiter = '', startAfter = '' }: ListRequest): string {
+  if (startAfter === '') return '';
+  const isFolder = folderOf(startAfter, prefix, delimiter) === startAfter;
+  return (isFolder ? afterPrefix(startAfter) : undefined) ?? afterKey(startAfter);
+}
+
+/** The folder that a key is summed up in: up to and including the first delimiter after the prefix. */
+export function folderOf(key: string, prefix: string, delimiter: string): string | undefined {
+  if (delimiter === '' || !key.startsWith(prefix)) return undefined;
+  const end = key.indexOf(delimiter, prefix.length);
+  return end < 0 ? undefined : key.slice(0, end + delimiter.length);
 }
 
 type EntryRow = ObjectRow & { folder: string | null };

@@ -1,7 +1,6 @@
 import type { ListObjectsQuery } from '@insforge/contract/storage.ts';
 import { sql } from '#platform/db/sql.ts';
 import { AppError } from '#platform/errors.ts';
-import { afterPrefix } from './keys.ts';
 import { beginsWith, listObjects } from './listing.ts';
 import { OBJECT_COLUMNS, type ObjectRow, type StoredObject, toStoredObject } from './object-row.ts';
 import type { StorageTx } from './storage.ts';
@@ -36,10 +35,7 @@ async function readFrom(tx: StorageTx, bucket: string, query: ListObjectsQuery):
       { nextActions: 'Page with startAfter=<nextStartAfter of the page before>.' },
     );
   }
-  // A folder stands for all that is in it, so the page after a folder begins behind its content.
-  const isFolder = delimiter !== '' && startAfter.endsWith(delimiter);
-  const from = isFolder ? { startAt: afterPrefix(startAfter) ?? startAfter } : { startAfter };
-  const { objects, folders, next } = await listObjects(tx, { bucket, prefix, delimiter, ...from, limit });
+  const { objects, folders, next } = await listObjects(tx, { bucket, prefix, delimiter, startAfter, limit });
   const last = [objects.at(-1)?.key ?? '', folders.at(-1) ?? ''].sort((a, b) =>
     Buffer.compare(Buffer.from(a), Buffer.from(b)),
   );
