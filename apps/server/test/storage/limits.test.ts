@@ -64,6 +64,11 @@ test('the limit of the settings counts where a bucket has none of its own', asyn
   }
 });
 
+const latin1 = (hex: string) => Buffer.from(hex, 'hex').toString('latin1');
+const JPEG = latin1('ffd8ffe000104a46494600010100000100010000ffdb');
+const WEBM = latin1('1a45dfa39f4286810142f7810142f2810442f381084282847765626d42878104428581021853806701');
+const OLD_OFFICE = latin1('d0cf11e0a1b11ae1') + '\0'.repeat(600);
+
 test.each([
   { allowed: ['image/*'], type: 'image/png', content: '%PDF-1.4', status: 415 },
   { allowed: ['image/*'], type: 'text/plain', content: 'x', status: 415 },
@@ -72,6 +77,18 @@ test.each([
   { allowed: ['text/plain'], type: 'TEXT/PLAIN', content: 'x', status: 200 },
   { allowed: ['text/plain'], type: 'text/plain', content: '%PDF-1.4', status: 415 },
   { allowed: ['*/*'], type: 'a/b', content: 'x', status: 200 },
+  // What has several names, or is packed in something that has another one.
+  { allowed: ['image/*'], type: 'image/svg+xml', content: '<?xml version="1.0"?><svg/>', status: 200 },
+  { allowed: ['image/png'], type: 'image/png', content: '<?xml version="1.0"?><svg/>', status: 415 },
+  { allowed: ['text/xml'], type: 'text/xml', content: '<?xml version="1.0"?><a/>', status: 200 },
+  { allowed: ['image/jpg'], type: 'image/jpg', content: JPEG, status: 200 },
+  { allowed: ['image/png'], type: 'image/png', content: JPEG, status: 415 },
+  { allowed: ['audio/*'], type: 'audio/webm', content: WEBM, status: 200 },
+  { allowed: ['image/*'], type: 'image/webp', content: WEBM, status: 415 },
+  { allowed: ['application/msword'], type: 'application/msword', content: OLD_OFFICE, status: 200 },
+  { allowed: ['application/pdf'], type: 'application/pdf', content: OLD_OFFICE, status: 415 },
+  { allowed: ['application/pdf'], type: 'application/pdf', content: 'PK\x03\x04', status: 415 },
+  { allowed: ['text/plain'], type: 'text/plain', content: '\xff\xfeh\0i\0', status: 200 },
 ])('$type with $content in a bucket for $allowed: $status', async ({ allowed, type, content, status }) => {
   const server = await startApp();
   await makeBucket(server, 'b', { allowedMimeTypes: allowed });

@@ -69,6 +69,10 @@ test.each([
   { headers: { 'if-none-match': '"x"', 'if-modified-since': FAR_AHEAD }, status: 200 },
   { headers: { 'if-match': ETAG }, status: 200 },
   { headers: { 'if-match': '"x"' }, status: 412 },
+  { headers: { 'if-match': `W/${ETAG}` }, status: 412 },
+  { headers: { 'if-match': '*' }, status: 200 },
+  { headers: { 'if-match': ETAG, 'if-none-match': ETAG }, status: 304 },
+  { headers: { 'if-none-match': ETAG, 'if-modified-since': LONG_AGO }, status: 304 },
   { headers: { 'if-unmodified-since': FAR_AHEAD }, status: 200 },
   { headers: { 'if-unmodified-since': LONG_AGO }, status: 412 },
   { headers: { 'if-match': ETAG, 'if-unmodified-since': LONG_AGO }, status: 200 },
@@ -113,6 +117,8 @@ const PNG = Buffer.from(
   'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==',
   'base64',
 );
+/** What browsers record: the container is that of videos, also where there is sound only. */
+const WEBM = Buffer.from('1a45dfa39f4286810142f7810142f2810442f381084282847765626d42878104428581021853806701', 'hex');
 const SCRIPT = '<script>alert(document.domain)</script>';
 const SVG = `<svg xmlns="http://www.w3.org/2000/svg">${SCRIPT}</svg>`;
 const HIDDEN = ['application/octet-stream', 'attachment'];
@@ -146,6 +152,11 @@ const ATTACKS: [what: string, content: string | Buffer, type: string, served: st
   ['an archive', 'PK\x03\x04', 'application/zip', ['application/zip', 'attachment']],
   ['a type nobody knows', 'x', 'application/x-made-up', ['application/x-made-up', 'attachment']],
   ['an image', PNG, 'image/png', ['image/png', 'inline']],
+  ['a recording without a picture', WEBM, 'audio/webm', ['audio/webm', 'inline']],
+  ['a recording called image', WEBM, 'image/png', HIDDEN],
+  ['text in UTF-16', Buffer.from('\ufeffhello', 'utf16le'), 'text/plain', ['text/plain', 'inline']],
+  ['a program', Buffer.from('\0asm\x01\0\0\0'), 'application/wasm', ['application/wasm', 'attachment']],
+  ['a page in one file', 'MIME-Version: 1.0', 'multipart/related', HIDDEN],
   ['text', 'hello', 'text/plain', ['text/plain', 'inline']],
   ['text with a charset', 'hello', 'text/plain; charset=UTF-8', ['text/plain; charset=utf-8', 'inline']],
 ];
@@ -242,17 +253,6 @@ test.each([
   expect((await server.as('nobody').get(pathname + search)).status).toBe(status);
 });
 
-test('a signed link ends when it says, and its writer cannot make it longer than a week', async () => {
-  const server = await startWithFile(TEN, { isPublic: false });
-  const { get } = server.as('admin');
-  const strategy = (seconds: unknown) => get(`${BUCKETS}/b/download-strategy/objects/f?expiresIn=${seconds}`);
-  const { url, expiresAt } = (await strategy(1)).body;
-  const { pathname, search } = new URL(url);
-  expect(Date.parse(expiresAt) - Date.now()).toBeLessThanOrEqual(1000);
-  const status = async () => (await server.as('nobody').get(pathname + search)).status;
-  expect(await status()).toBe(200);
-  await expect.poll(status, { timeout: 5000 }).toBe(403);
-  for (const seconds of [0, -1, 604_801, 'x']) {
 test('a signed link opens the bytes of its file and does nothing else', async () => {
   const server = await startWithFile(TEN, { isPublic: false });
   const strategy = await server.as('admin').get(`${BUCKETS}/b/download-strategy/objects/f?expiresIn=60`);
@@ -274,6 +274,17 @@ test('a signed link opens the bytes of its file and does nothing else', async ()
   expect((await get(pathname + search)).text).toBe(TEN);
 });
 
+test('a signed link ends when it says, and its writer cannot make it longer than a week', async () => {
+  const server = await startWithFile(TEN, { isPublic: false });
+  const { get } = server.as('admin');
+  const strategy = (seconds: unknown) => get(`${BUCKETS}/b/download-strategy/objects/f?expiresIn=${seconds}`);
+  const { url, expiresAt } = (await strategy(1)).body;
+  const { pathname, search } = new URL(url);
+  expect(Date.parse(expiresAt) - Date.now()).toBeLessThanOrEqual(1000);
+  const status = async () => (await server.as('nobody').get(pathname + search)).status;
+  expect(await status()).toBe(200);
+  await expect.poll(status, { timeout: 5000 }).toBe(403);
+  for (const seconds of [0, -1, 604_801, 'x']) {
     expect(await strategy(seconds)).toMatchObject({ status: 400, body: { error: 'STORAGE_INVALID_PARAMETER' } });
   }
   expect((await strategy(604_800)).status).toBe(200);

@@ -18,16 +18,51 @@ export function essenceOf(type: string): string {
   return type.split(';', 1)[0] ?? type;
 }
 
+/** Types that say how something is packed, and what may be in there. */
+const PACKAGES: Readonly<Record<string, RegExp>> = {
+  'application/xml': /[+/]xml$/,
+  'application/x-cfb': /^application\/(?!pdf$|json$)/,
+  'application/zip': /^application\/(?!pdf$|json$)/,
+};
+
+/** A recording has the same container with a picture or without. */
+const isMedia = (type: string) => /^(audio|video)\//.test(type);
+
+/** What is left where people name one type differently, such as audio/x-wav or image/jpg. */
+const subtypeOf = (type: string) =>
+  type.replace(/^[^/]+\/(x-ms-|x-|vnd\.microsoft\.)?/, '').replace(/^p?jpg$|^pjpeg$/, 'jpeg');
+
+/** True where bytes of the detected type can be called by the other name too. */
+function isNameOf(type: string, detectedType: string): boolean {
+  return (
+    subtypeOf(type) === subtypeOf(detectedType) ||
+    (isMedia(type) && isMedia(detectedType)) ||
+    (PACKAGES[detectedType]?.test(type) ?? false)
+  );
+}
+
+/** True where the two are pictures, say, or both recordings. */
+export function isSameFamily(type: string, detectedType: string | null): boolean {
+  if (detectedType === null) return false;
+  const family = type.slice(0, type.indexOf('/') + 1);
+  return detectedType.startsWith(family) || (isMedia(type) && isMedia(detectedType));
+}
+
 let detector: Promise<typeof import('file-type')> | undefined;
 
 /** What bytes are, told from their beginning; null where that cannot be told, as with text. */
 export async function detectType(head: Uint8Array): Promise<string | null> {
-  if (head.length === 0) return null;
+  if (head.length === 0 || isUtf16(head)) return null;
   detector ??= import('file-type');
   const { fileTypeFromBuffer } = await detector;
   // A parser of hostile bytes: what it cannot stand is simply not known.
   const detected = await fileTypeFromBuffer(head).catch(() => undefined);
   return detected?.mime ?? null;
+}
+
+/** Text with a byte order mark, which looks like the first bytes of an MP3. */
+function isUtf16([first, second]: Uint8Array): boolean {
+  return (first === 0xff && second === 0xfe) || (first === 0xfe && second === 0xff);
 }
 
 /**
@@ -42,8 +77,10 @@ export function checkAllowedType(
 ): void {
   if (allowedMimeTypes === null) return;
   const isAllowed = (type: string) => allowedMimeTypes.some((pattern) => matches(pattern.toLowerCase(), type));
-  const refused = [essenceOf(mimeType), detectedType].find((type) => type !== null && !isAllowed(type));
-  if (refused === undefined) return;
+  const type = essenceOf(mimeType);
+  const isHonest = detectedType === null || isAllowed(detectedType) || isNameOf(type, detectedType);
+  if (isAllowed(type) && isHonest) return;
+  const refused = isAllowed(type) ? detectedType : type;
   throw new AppError('STORAGE_INVALID_FILE_TYPE', `Bucket "${name}" does not take files of the type ${refused}`, {
     nextActions: `It takes ${allowedMimeTypes.join(', ')}. An admin can change that: PATCH /api/storage/buckets/{bucket} {"allowedMimeTypes":[…]}.`,
   });

@@ -1,5 +1,5 @@
 import type { ByteRange } from '#platform/blobs/blobs.ts';
-import { essenceOf, UNKNOWN_TYPE } from './media-types.ts';
+import { essenceOf, isSameFamily, UNKNOWN_TYPE } from './media-types.ts';
 
 /** What is served: a version of an object, or an image made from one. */
 export interface Version {
@@ -84,7 +84,7 @@ export function present(
       ? detectedType === null
       : rule === 'same'
         ? detectedType === type
-        : detectedType?.startsWith(family.slice(0, -1));
+        : isSameFamily(type, detectedType);
   return agrees
     ? { contentType: mimeType, disposition: 'inline' }
     : { contentType: UNKNOWN_TYPE, disposition: 'attachment' };
@@ -119,9 +119,9 @@ export type RequestHeaders = Readonly<Record<string, string | string[] | undefin
 const seconds = (date: Date) => Math.floor(date.getTime() / 1000);
 const parseDate = (text: string) => Math.floor(Date.parse(text) / 1000);
 
-/** True where a list such as `"a", W/"b", *` names the entity. Weak comparison, as for GET. */
+/** True where a list such as `"a", "b"`, or `*`, names the entity. */
 function names(list: string, etag: string): boolean {
-  return list.trim() === '*' || list.split(',').some((entry) => entry.trim().replace(/^W\//, '') === etag);
+  return list.trim() === '*' || list.split(',').some((entry) => entry.trim() === etag);
 }
 
 /**
@@ -137,7 +137,8 @@ export function evaluateConditions(headers: RequestHeaders, { etag, modifiedAt }
   } else if (ifUnmodifiedSince !== undefined && seconds(modifiedAt) > parseDate(ifUnmodifiedSince)) return 412;
   const ifNoneMatch = header('if-none-match');
   const ifModifiedSince = header('if-modified-since');
-  if (ifNoneMatch !== undefined) return names(ifNoneMatch, etag) ? 304 : undefined;
+  // If-Match compares strongly, so that a weak tag names nothing; this one weakly.
+  if (ifNoneMatch !== undefined) return names(ifNoneMatch.replaceAll('W/"', '"'), etag) ? 304 : undefined;
   if (ifModifiedSince !== undefined && seconds(modifiedAt) <= parseDate(ifModifiedSince)) return 304;
   return undefined;
 }
