@@ -6,8 +6,8 @@ import { expect, onTestFinished, test } from 'vitest';
 import { SECRETS, startApp } from '../harness.ts';
 import { makeBucket, objectPath } from './files.ts';
 
-const picture = (width: number, height: number) =>
-  sharp({ create: { width, height, channels: 3, background: { r: 200, g: 30, b: 30 } } });
+const picture = (width: number, height: number, background = '#c81e1e') =>
+  sharp({ create: { width, height, channels: 3, background } });
 
 /** A public bucket with a photo of 400 x 200, and a way to get its bytes. */
 async function startWithPhoto() {
@@ -37,6 +37,9 @@ test.each([
   { query: 'width=100&height=100', gives: { width: 100, height: 100, format: 'jpeg' } },
   { query: 'width=100&height=100&resize=contain', gives: { width: 100, height: 50, format: 'jpeg' } },
   { query: 'width=100&height=100&resize=fill', gives: { width: 100, height: 100, format: 'jpeg' } },
+  { query: 'width=100&resize=fill', gives: { width: 100, height: 50, format: 'jpeg' } },
+  { query: 'height=50&resize=fill', gives: { width: 100, height: 50, format: 'jpeg' } },
+  { query: 'width=4000&resize=fill', gives: { width: 400, height: 200, format: 'jpeg' } },
   { query: 'width=4000', gives: { width: 400, height: 200, format: 'jpeg' } },
   { query: 'format=webp', gives: { width: 400, height: 200, format: 'webp' } },
   { query: 'format=png&width=10', gives: { width: 10, height: 5, format: 'png' } },
@@ -108,6 +111,27 @@ test('an image of more pixels than memory is for is not opened', async () => {
   const reply = await get('bomb.png', 'width=10');
   expect(reply.status).toBe(400);
   expect(reply.bytes.toString()).toContain('pixel limit');
+});
+
+test('of an animation, the first picture is changed', async () => {
+  const { put, get } = await startWithPhoto();
+  const [red, blue] = await Promise.all(
+    ['red', 'blue'].map((background) => picture(30, 30, background).raw().toBuffer()),
+  );
+  const frames = Buffer.concat([red ?? Buffer.alloc(0), blue ?? Buffer.alloc(0)]);
+  const raw = { width: 30, height: 60, channels: 3, pageHeight: 30 } as const;
+  await put(
+    'a.gif',
+    await sharp(frames, { raw })
+      .gif({ delay: [100, 100] })
+      .toBuffer(),
+    'image/gif',
+  );
+  for (const query of ['width=10', 'width=10&format=webp', 'width=10&format=png']) {
+    const { bytes } = await get('a.gif', query);
+    expect((await sharp(bytes, { animated: true }).metadata()).pages ?? 1).toBe(1);
+    expect((await sharp(bytes).stats()).dominant.r).toBeGreaterThan(200);
+  }
 });
 
 test('who may not see the original may not see what is made of it', async () => {

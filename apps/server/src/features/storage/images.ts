@@ -60,7 +60,7 @@ const WRITERS: Readonly<Record<string, (image: Sharp, quality: number) => Sharp>
   webp: (image, quality) => image.webp({ quality }),
 };
 
-const FITS = { cover: 'cover', contain: 'inside', fill: 'fill' } as const;
+const FITS = { cover: 'cover', contain: 'inside', fill: 'inside' } as const;
 
 interface Recipe {
   width: number | undefined;
@@ -171,7 +171,9 @@ async function transform(bytes: Buffer, { width, height, resize, format, quality
     .rotate()
     .timeout({ seconds: MAX_SECONDS });
   if (width !== undefined || height !== undefined) {
-    image.resize({ width, height, fit: FITS[resize], withoutEnlargement: resize !== 'fill' });
+    // With one side only there is no box to stretch to, and the other could be as long as memory.
+    const isStretched = resize === 'fill' && width !== undefined && height !== undefined;
+    image.resize({ width, height, fit: isStretched ? 'fill' : FITS[resize], withoutEnlargement: !isStretched });
   }
   const written = WRITERS[format]?.(image, quality) ?? image;
   try {
