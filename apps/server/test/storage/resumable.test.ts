@@ -190,6 +190,31 @@ test('errors are the envelope of every route, also for a page of another origin'
   expect(begun.headers.get('access-control-expose-headers')).toContain('Upload-Offset');
 });
 
+test('a client may ask what the server can do, and hears when it speaks another version', async () => {
+  const { url, headers } = await startWithUser();
+  const asked = await fetch(url + ENDPOINT, { method: 'OPTIONS' });
+  expect([asked.status, Object.fromEntries(asked.headers)]).toMatchObject([
+    204,
+    {
+      'tus-resumable': '1.0.0',
+      'tus-version': '1.0.0',
+      'tus-extension': 'creation,creation-with-upload,creation-defer-length,termination,expiration',
+    },
+  ]);
+  const metadata = `bucketName ${btoa('b')},objectName ${btoa('k')}`;
+  const begin = (more: Record<string, string>) =>
+    fetch(url + ENDPOINT, { method: 'POST', headers: { ...headers, 'upload-metadata': metadata, ...more } });
+  for (const version of ['', '0.2.2']) {
+    const refused = await begin({ 'upload-length': '5', 'tus-resumable': version });
+    expect([refused.status, refused.headers.get('tus-version')]).toEqual([412, '1.0.0']);
+    expect(await refused.json()).toMatchObject({ error: 'STORAGE_INVALID_PARAMETER', statusCode: 412 });
+  }
+  for (const length of ['-5', '5.5', 'x']) {
+    const refused = await begin({ 'tus-resumable': '1.0.0', 'upload-length': length });
+    expect(await refused.json()).toMatchObject({ error: 'STORAGE_INVALID_PARAMETER', statusCode: 400 });
+  }
+});
+
 test('nobody else goes on with an upload, or looks at it, or ends it', async () => {
   const { server, url, headers } = await startWithUser();
   const content = randomBytes(1000);

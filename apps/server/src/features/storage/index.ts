@@ -19,7 +19,7 @@ import { operationRoutes } from './routes/operations.ts';
 import { policyRoutes } from './routes/policies.ts';
 import { createReaderGuard } from './routes/reader.ts';
 import { createOrigin } from './routes/request.ts';
-import { resumableRoutes } from './routes/resumable.ts';
+import { resumableDiscovery, resumableRoutes } from './routes/resumable.ts';
 import { downloadStrategyRoutes, uploadStrategyRoutes } from './routes/strategies.ts';
 import { uploadRoutes } from './routes/uploads.ts';
 import type { Storage } from './storage.ts';
@@ -134,5 +134,6 @@ export const storage: FastifyPluginAsync<StorageOptions> = async (app, options) 
     readers.addHook('onRequest', guardReader);
     await readers.register(downloadStrategyRoutes, parts);
   });
+  await app.register(resumableDiscovery);
   await app.register(operationRoutes, { ...parts, guards, guardReader });
 };

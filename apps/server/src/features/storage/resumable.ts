@@ -20,7 +20,8 @@ export const RESUMABLE_SECONDS = 24 * 3600;
 /** So much at most is sent again after the server was killed. */
 const PART_BYTES = 8 * 1024 * 1024;
 
-const EXTENSIONS = ['creation', 'creation-with-upload', 'creation-defer-length', 'termination', 'expiration'];
+/** Of the protocol. */
+export const EXTENSIONS = ['creation', 'creation-with-upload', 'creation-defer-length', 'termination', 'expiration'];
 
 /** The names that clients use in Upload-Metadata. */
 const BUCKET_NAMES = ['bucketName', 'bucket'];

@@ -8,6 +8,20 @@ import type { Storage } from '../storage.ts';
 import { acceptFiles, actorOf } from './request.ts';
 
 const PATH = '/storage/v1/upload/resumable';
+const VERSION = '1.0.0';
+
+/** What the server can do, for whoever asks. A browser's question for another origin is answered by CORS before. */
+export const resumableDiscovery: FastifyPluginAsync = async (app) => {
+  for (const url of [PATH, `${PATH}/:id`]) {
+    app.options(url, async (_request, reply) => {
+      const { EXTENSIONS } = await import('../resumable.ts');
+      return reply
+        .status(204)
+        .headers({ 'tus-resumable': VERSION, 'tus-version': VERSION, 'tus-extension': EXTENSIONS.join(',') })
+        .send();
+    });
+  }
+};
 
 interface ResumableOptions {
   storage: Storage;
@@ -24,7 +38,14 @@ export const resumableRoutes: FastifyPluginAsync<ResumableOptions> = async (app,
 
   const handle = async (request: FastifyRequest, reply: FastifyReply) => {
     // Of every answer, as the protocol wants it.
-    reply.header('tus-resumable', '1.0.0');
+    reply.header('tus-resumable', VERSION);
+    if (request.headers['tus-resumable'] !== VERSION) {
+      reply.header('tus-version', VERSION);
+      throw new AppError('STORAGE_INVALID_PARAMETER', `This server speaks version ${VERSION} of the tus protocol`, {
+        status: 412,
+        nextActions: `Send the header Tus-Resumable: ${VERSION}.`,
+      });
+    }
     const [{ MemoryLocker, Server }, { beginResumable, createResumableStore }] = await Promise.all([
       import('@tus/server'),
       import('../resumable.ts'),
@@ -53,6 +74,8 @@ export const resumableRoutes: FastifyPluginAsync<ResumableOptions> = async (app,
     const response = await server.handleWeb(toFetchRequest(request, body));
     failure = brokeWith() ?? failure;
     if (failure !== undefined) throw toError(failure);
+    // What the library refuses by its headers it does not report.
+    if (response.status >= 400) throw toError({ status_code: response.status, body: await response.text() });
     return response;
   };
 
