@@ -193,6 +193,39 @@ test('nobody may read a byte of an upload before its sender may send it', async 
   socket.destroy();
 });
 
+test('who asks before sending is told what they would be told, and waved through where they may', async () => {
+  const server = await startApp();
+  await makeBucket(server, 'b', { fileSizeLimit: KILOBYTE });
+  const { hostname, port } = new URL(await server.listen());
+  const ask = async (path: string, headers: string[]) => {
+    const socket = connect(Number(port), hostname);
+    onTestFinished(() => void socket.destroy());
+    await once(socket, 'connect');
+    const lines = [`PUT ${path} HTTP/1.1`, 'host: x', 'content-type: text/plain', 'expect: 100-continue', ...headers];
+    socket.write(`${lines.join('\r\n')}\r\n\r\n`);
+    const [answer] = await once(socket, 'data');
+    return { socket, answer: String(answer) };
+  };
+  const key = `x-api-key: ${SECRETS.ACCESS_API_KEY}`;
+  const user = `authorization: Bearer ${await server.token(await server.user('ada'))}`;
+  const refusals: [status: number, path: string, headers: string[]][] = [
+    [401, objectPath('b', 'f'), ['content-length: 100']],
+    [403, objectPath('b', 'f'), ['content-length: 100', user]],
+    [404, objectPath('none', 'f'), ['content-length: 100', key]],
+    [413, objectPath('b', 'f'), ['content-length: 100000000', key]],
+    [403, '/storage/v1/s3/b/f', ['content-length: 100']],
+    [401, '/api/storage/config', ['content-length: 100']],
+  ];
+  for (const [status, path, headers] of refusals) {
+    expect((await ask(path, headers)).answer, path).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
+  }
+  const { socket, answer } = await ask(objectPath('b', 'f'), ['content-length: 5', key]);
+  expect(answer).toBe('HTTP/1.1 100 Continue\r\n\r\n');
+  socket.write('hello');
+  expect(String((await once(socket, 'data'))[0])).toMatch(/^HTTP\/1.1 200 /);
+  expect((await server.as('admin').get(objectPath('b', 'f'))).text).toBe('hello');
+});
+
 /** Mounts a disk of so many bytes; false where that is not allowed. */
 function mountDisk(folder: string, bytes: number, uid = 0): boolean {
   try {

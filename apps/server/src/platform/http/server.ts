@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import cookie from '@fastify/cookie';
 import cors, { type FastifyCorsOptions } from '@fastify/cors';
 import rateLimit from '@fastify/rate-limit';
@@ -22,7 +23,7 @@ const KEEP_ALIVE_MS = 72_000;
 const CORS: FastifyCorsOptions = {
   origin: true,
   credentials: true,
-  exposedHeaders: ['Content-Range', 'Preference-Applied', 'Location'],
+  exposedHeaders: ['Content-Range', 'Preference-Applied', 'Location', 'ETag'],
   methods: ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'],
   maxAge: 86_400,
 };
@@ -44,15 +45,16 @@ export async function createHttpServer(
     keepAliveTimeout: KEEP_ALIVE_MS,
     trustProxy: typeof trustedProxies === 'number' ? (_address, hop) => hop < trustedProxies : [...trustedProxies],
     routerOptions: { maxParamLength: 2048, ignoreTrailingSlash: true },
-    return503OnClosing: true,
     // A path that cannot be decoded fails before there is a route.
     frameworkErrors: renderError,
+    return503OnClosing: true,
     forceCloseConnections: 'idle',
   });
   app.setValidatorCompiler(validatorCompiler);
   app.setSerializerCompiler(serializerCompiler);
   app.decorateRequest('caller', null as never);
   acceptEmptyJson(app);
+  continueWhenRead(app);
   app.setErrorHandler(renderError);
   app.setNotFoundHandler((request) => {
     throw new AppError('NOT_FOUND', `Endpoint ${request.url.split('?', 1)[0]} not found`, {
@@ -81,6 +83,22 @@ function acceptEmptyJson(app: FastifyInstance): void {
   app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
     if (body === '') return done(null, undefined);
     void parse(request, body.toString(), done);
+  });
+}
+
+/**
+ * Who asks before they send a body (Expect: 100-continue) is told to go on when somebody begins to read it, which is
+ * after the guards: else they would send 100 MB only to hear that they may not. Node.js itself says yes to everybody.
+ */
+function continueWhenRead({ server }: FastifyInstance): void {
+  server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => {
+    const read = request._read;
+    request._read = (size) => {
+      request._read = read;
+      if (!response.headersSent) response.writeContinue();
+      read.call(request, size);
+    };
+    server.emit('request', request, response);
   });
 }
 
