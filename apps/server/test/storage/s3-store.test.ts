@@ -85,7 +85,7 @@ test('the official SDK uploads to the store directly, and downloads from it', as
   const stays = await files.upload('a/b c.txt', new Blob(['hello'], { type: 'text/plain' }));
   expect(stays.error).toBeNull();
   expect(stays.data).toMatchObject({ bucket: 'b', key: 'a/b c.txt', size: 5, mimeType: 'text/plain' });
-  expect(await stored()).toHaveLength(1);
+  await expect.poll(stored).toHaveLength(1);
   expect(await server.sql('select uploaded_by, etag from storage.objects')).toEqual([
     { uploaded_by: ada.sub, etag: '5d41402abc4b2a76b9719d911017c592' },
   ]);
@@ -128,6 +128,29 @@ async function postDirectly(
   await fetch(plan.body.uploadUrl, { method: 'POST', body: form });
   return plan.body.confirmUrl as string;
 }
+
+test('what was confirmed stays as it is, though its form can be posted again', async () => {
+  const { server, stored } = await startOnS3();
+  await makeBucket(server, 'b', { allowedMimeTypes: ['text/plain'] });
+  const admin = server.as('admin');
+  const plan = await admin.post(`${BUCKETS}/b/upload-strategy`, {
+    filename: 'k',
+    contentType: 'text/plain',
+    size: 3,
+  });
+  const post = async (content: string) => {
+    const form = new FormData();
+    for (const [name, value] of Object.entries<string>(plan.body.fields)) form.append(name, value);
+    form.append('file', new Blob([content]));
+    return (await fetch(plan.body.uploadUrl, { method: 'POST', body: form })).ok;
+  };
+  expect(await post('abc')).toBe(true);
+  expect((await admin.post(plan.body.confirmUrl, { size: 3 })).status).toBe(200);
+  await expect.poll(stored).toHaveLength(1);
+  expect(await post('%PDF-1.4')).toBe(true);
+  const read = await admin.get(objectPath('b', 'k'));
+  expect(await (await fetch(read.headers.location as string)).text()).toBe('abc');
+});
 
 test('what was uploaded directly counts once it is confirmed, as it is', async () => {
   const { server, stored } = await startOnS3();

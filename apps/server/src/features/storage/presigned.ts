@@ -1,9 +1,10 @@
+import { BlobMissing, type Presigner } from '#platform/blobs/blobs.ts';
 import { sql } from '#platform/db/sql.ts';
 import { AppError } from '#platform/errors.ts';
 import { checkAllowedType } from './media-types.ts';
 import type { StoredObject } from './object-row.ts';
 import { authorizePut, headObject, recordObject, tooLarge } from './objects.ts';
-import { type Actor, type Storage, uploaderOf } from './storage.ts';
+import { type Actor, isRolledBack, type Storage, uploaderOf } from './storage.ts';
 import { beginUpload, detectTypeOf, endUpload, findUpload, isUploadOf, type Upload } from './uploads.ts';
 
 const UPLOAD_SECONDS = 3600;
@@ -54,29 +55,44 @@ export async function confirmUpload(
   // Whoever uploaded through this server has nothing to confirm; older clients ask all the same.
   if (!presign) return headObject(storage, actor, name, key);
   const upload = await findPresigned(storage, actor, target);
-  const blob = upload?.blob;
-  const found = blob ? await presign.inspect(blob) : undefined;
-  if (!upload || !blob || !found) {
+  // Its form can be posted again until it expires. What is looked at and kept is a copy, which nobody can write to.
+  const blob = upload?.blob ? await storage.blobs.copy(upload.blob).catch(whereMissing) : undefined;
+  if (!upload || blob === undefined) {
     throw new AppError('STORAGE_NOT_FOUND', `Nothing was uploaded for "${key}" in bucket "${name}"`, {
       nextActions: 'POST the form of the upload strategy to its uploadUrl first, then confirm with its confirmUrl.',
     });
   }
-  const bucket = await storage.buckets.get(name);
-  if (found.size > bucket.maxBytes) throw tooLarge(bucket);
-  if (found.size !== target.size) {
-    throw new AppError(
-      'STORAGE_INVALID_PARAMETER',
-      `The store has ${found.size} bytes, not the ${target.size} that were confirmed`,
-    );
+  try {
+    const { size, etag } = await measureBlob(presign, blob);
+    const bucket = await storage.buckets.get(name);
+    if (size > bucket.maxBytes) throw tooLarge(bucket);
+    if (size !== target.size) {
+      throw new AppError(
+        'STORAGE_INVALID_PARAMETER',
+        `The store has ${size} bytes, not the ${target.size} that were confirmed`,
+      );
+    }
+    const detectedType = await detectTypeOf(storage, blob, size);
+    const { mimeType } = upload;
+    checkAllowedType(bucket, mimeType ?? '', detectedType);
+    const object = { bucket: name, key, size, mimeType, detectedType, etag, blob };
+    const stored = await recordObject(storage, actor, { object });
+    await endUpload(storage, upload.id);
+    return stored;
+  } catch (error) {
+    if (isRolledBack(error)) await storage.blobs.delete([blob]);
+    throw error;
   }
-  const detectedType = await detectTypeOf(storage, blob, found.size);
-  checkAllowedType(bucket, upload.mimeType ?? '', detectedType);
-  const { mimeType } = upload;
-  const object = await recordObject(storage, actor, {
-    object: { bucket: name, key, size: found.size, mimeType, detectedType, etag: found.etag, blob },
-  });
-  await endUpload(storage, upload.id);
-  return object;
+}
+
+async function measureBlob(presign: Presigner, blob: string): Promise<{ size: number; etag: string }> {
+  const found = await presign.inspect(blob);
+  if (!found) throw new BlobMissing('a copy is not where it was made');
+  return found;
+}
+
+function whereMissing(error: unknown): undefined {
+  if (!(error instanceof BlobMissing)) throw error;
 }
 
 async function findPresigned(
