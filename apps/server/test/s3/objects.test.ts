@@ -21,7 +21,7 @@ import {
   PutObjectTaggingCommand,
 } from '@aws-sdk/client-s3';
 import { expect, test, vi } from 'vitest';
-import { send, sign } from './sign.ts';
+import { type Mode, send, sign } from './sign.ts';
 import { startS3, type TestS3 } from './start.ts';
 
 const Bucket = 'files';
@@ -200,19 +200,22 @@ test('a range is a part, the type may be overridden, and conditions are kept', a
 test('what a browser shows of a file can do nothing there', async () => {
   const s3 = await startWithBucket();
   await put(s3, 'x.html', { Body: '<script>alert(1)</script>', ContentType: 'text/html' });
-  const url = sign(
-    {
-      method: 'GET',
-      path: '/storage/v1/s3/files/x.html',
-      query: [],
-      headers: [['host', new URL(s3.endpoint).host]],
-      body: Buffer.alloc(0),
-    },
-    { ...s3.key, mode: 'presigned' },
-  );
-  const { headers } = await send(s3.endpoint, url);
-  expect(headers['content-security-policy']).toMatch(/default-src 'none'.*sandbox$/);
-  expect(headers['x-content-type-options']).toBe('nosniff');
+  await put(s3, 'x.js', { Body: 'alert(1)', ContentType: 'text/javascript' });
+  const open = async (key: string, query: [string, string][] = [], mode: Mode = 'presigned') => {
+    const headers: [string, string][] = [['host', new URL(s3.endpoint).host]];
+    const draft = { method: 'GET', path: `/storage/v1/s3/files/${key}`, query, headers, body: Buffer.alloc(0) };
+    return (await send(s3.endpoint, sign(draft, { ...s3.key, mode }))).headers;
+  };
+  const page = await open('x.html');
+  expect(page['content-security-policy']).toMatch(/default-src 'none'.*sandbox$/);
+  expect(page['x-content-type-options']).toBe('nosniff');
+  for (const type of ['text/javascript', ' TEXT/JavaScript;x', 'application/x-ecmascript']) {
+    const script = await open('x.html', [['response-content-type', type]]);
+    expect(script['content-type']).toBe('text/plain; charset=utf-8');
+  }
+  expect((await open('x.js'))['content-type']).toBe('text/plain; charset=utf-8');
+  // A client that signs its requests itself is no page.
+  expect((await open('x.js', [], 'signed'))['content-type']).toBe('text/javascript');
 });
 
 test('what no header can say is never stored, and never sent', async () => {

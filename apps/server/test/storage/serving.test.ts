@@ -206,6 +206,11 @@ test('an admin may have active content shown, in a sandbox', async () => {
     'content-disposition': 'inline; filename="logo.svg"',
     'content-security-policy': expect.stringContaining('sandbox'),
   });
+  await upload(server.as('admin'), 'b', 'a.js', 'alert(1)', 'application/javascript');
+  expect((await server.as('nobody').get(objectPath('b', 'a.js'))).headers).toMatchObject({
+    'content-type': 'text/plain; charset=utf-8',
+    'content-disposition': 'inline; filename="a.js"',
+  });
 });
 
 test.each([

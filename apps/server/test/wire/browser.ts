@@ -10,6 +10,13 @@ const CHROMIUM = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/go
 /** Where there is none, tests in a browser say so instead of passing. */
 export const hasBrowser = CHROMIUM !== undefined;
 
+/** An empty page in a real browser. */
+export async function openPage(): Promise<Page> {
+  const browser = await chromium.launch({ executablePath: CHROMIUM ?? '', args: ['--no-sandbox'] });
+  onTestFinished(() => browser.close());
+  return browser.newPage();
+}
+
 /**
  * Opens an app in a real browser: a page on an origin of its own with nothing but the official SDK as
  * `globalThis.insforge`, also after it was left and comes back, so that CORS, cookies and CSRF are the browser's.
@@ -30,12 +37,8 @@ export async function openApp(options: { baseUrl: string; anonKey: string }): Pr
   const address = server.address();
   if (typeof address !== 'object' || !address) throw new Error('no port');
 
-  const browser = await chromium.launch({ executablePath: CHROMIUM ?? '', args: ['--no-sandbox'] });
-  onTestFinished(async () => {
-    await browser.close();
-    server.close();
-  });
-  const page = await browser.newPage();
+  onTestFinished(() => void server.close());
+  const page = await openPage();
   await page.goto(`http://localhost:${address.port}`);
   return page;
 }

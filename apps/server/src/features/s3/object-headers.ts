@@ -1,4 +1,10 @@
-import { type Expected, type ObjectMetadata, readExpected, type StoredObject } from '#features/storage/index.ts';
+import {
+  type Expected,
+  type ObjectMetadata,
+  readExpected,
+  type StoredObject,
+  withoutScript,
+} from '#features/storage/index.ts';
 import { CHECKSUM_ALGORITHMS, checksumHeader } from './checksums.ts';
 import { quoteEtag, type S3Reply } from './context.ts';
 import { S3Error } from './errors.ts';
@@ -56,7 +62,7 @@ export const checksumTypeOf = (value: string) => (value.includes('-') ? 'COMPOSI
 
 /**
  * Presigned URLs are opened in browsers, on the origin that the dashboard lives on: what is shown has no scripts, no
- * network and no origin. Only the viewer of a PDF does not work in a sandbox, and it has none of these either.
+ * network and no origin, and a script is text. Only the viewer of a PDF does not work in a sandbox, and it has none of these either.
  */
 const SANDBOX = "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; media-src 'self' data:; sandbox";
 
@@ -77,7 +83,7 @@ export function objectHeaders(object: StoredObject, request: S3Request): NonNull
     ...Object.fromEntries(stored),
     ...Object.fromEntries(Object.entries(user).map(([name, value]) => [USER_PREFIX + name, value])),
     ...(wantsChecksum && !request.headers.has('range') ? checksumHeaders(checksums) : {}),
-    'content-type': type,
+    'content-type': request.query.has('X-Amz-Signature') ? withoutScript(type) : type,
     etag: quoteEtag(object.etag),
     'last-modified': object.uploadedAt.toUTCString(),
     'accept-ranges': 'bytes',

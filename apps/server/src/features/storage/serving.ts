@@ -27,11 +27,7 @@ const INLINE_TYPES: Readonly<Record<string, 'same-family' | 'same' | 'unknown'>>
  * `+xml` or `/xml` can carry script as well.
  */
 const ACTIVE_TYPES = new Set([
-  'application/ecmascript',
   'application/hta',
-  'application/javascript',
-  'application/x-ecmascript',
-  'application/x-javascript',
   'application/x-shockwave-flash',
   'application/xml-dtd',
   'application/xslt',
@@ -39,22 +35,24 @@ const ACTIVE_TYPES = new Set([
   'multipart/related',
   'multipart/x-mixed-replace',
   'text/cache-manifest',
-  'text/ecmascript',
   'text/html',
-  'text/javascript',
-  'text/jscript',
-  'text/livescript',
-  'text/vbscript',
   'text/x-component',
-  'text/x-ecmascript',
-  'text/x-javascript',
   'text/xsl',
 ]);
 
+/** With `nosniff`, a browser runs nothing else that a page has as its script. */
+const SCRIPT = /^(application|text)\/(x-)?(ecma|java|j|live|vb)script/i;
+
 function isActive(type: string): boolean {
-  return (
-    ACTIVE_TYPES.has(type) || /[+/]xml$/.test(type) || /^text\/javascript/.test(type) || /^model\/.*xml/.test(type)
-  );
+  return ACTIVE_TYPES.has(type) || SCRIPT.test(type) || /[+/]xml$/.test(type) || /^model\/.*xml/.test(type);
+}
+
+/**
+ * The type that active content may be shown as: a script as text. No sandbox of its own would keep a page of this
+ * origin from running it.
+ */
+export function withoutScript(mimeType: string): string {
+  return SCRIPT.test(essenceOf(mimeType).trim()) ? 'text/plain; charset=utf-8' : mimeType;
 }
 
 /** How a file may be shown. */
@@ -73,7 +71,7 @@ export function present(
 ): Presentation {
   const type = essenceOf(mimeType);
   if (isActive(type) || (detectedType !== null && isActive(detectedType))) {
-    if (inlineActive && isActive(type)) return { contentType: mimeType, disposition: 'inline' };
+    if (inlineActive && isActive(type)) return { contentType: withoutScript(mimeType), disposition: 'inline' };
     return { contentType: UNKNOWN_TYPE, disposition: 'attachment' };
   }
   const family = `${type.split('/', 1)[0]}/*`;
