@@ -164,6 +164,22 @@ const TAMPERINGS: { what: string; modes?: readonly Mode[]; change: (draft: Draft
     codes: ['InvalidArgument'],
   },
   {
+    what: 'half a signature',
+    change: (draft) => resign(draft, (signature) => signature.slice(32)),
+    codes: ['SignatureDoesNotMatch'],
+  },
+  {
+    what: 'its signature in capitals',
+    change: (draft) => resign(draft, (signature) => `${signature.slice(0, -2)}AB`),
+    codes: ['SignatureDoesNotMatch'],
+  },
+  {
+    what: 'no signature in its place',
+    modes: MODES.filter((mode) => mode !== 'presigned'),
+    change: (draft) => resign(draft, () => ''),
+    codes: ['SignatureDoesNotMatch', 'AuthorizationHeaderMalformed'],
+  },
+  {
     what: 'a longer life',
     modes: ['presigned'],
     change: (draft) => ({
@@ -191,6 +207,16 @@ const TAMPERINGS: { what: string; modes?: readonly Mode[]; change: (draft: Draft
 
 function change(draft: Draft, name: string, value: string): Draft {
   return { ...draft, headers: draft.headers.map(([other, old]) => [other, other === name ? value : old]) };
+}
+
+/** Puts another signature in place of the one of a request. */
+function resign(draft: Draft, by: (signature: string) => string): Draft {
+  const pattern = /(?<=Signature=)[0-9a-f]{64}$/;
+  return {
+    ...draft,
+    headers: draft.headers.map(([name, value]) => [name, value.replace(pattern, by)]),
+    query: draft.query.map(([name, value]) => [name, name === 'X-Amz-Signature' ? by(value) : value]),
+  };
 }
 
 const WRITERS = [
