@@ -199,6 +199,45 @@ test("a policy of the developer's own decides like a preset", async () => {
   expect(outcomes).toEqual([200, 200, 403, 403]);
 });
 
+test('a policy may ask who it is, and for the name of a file', async () => {
+  const { server, owner } = await startWithOwner();
+  await makeBucket(server, 'avatars');
+  await server.sql(`
+    create policy avatars on storage.objects to authenticated
+    using (bucket = 'avatars' and (storage.foldername(key))[1] = (select auth.uid())::text
+      and storage.filename(key) = 'avatar.png')`);
+  const other = await server.user('other');
+  const key = `${owner.sub}/avatar.png`;
+  expect((await upload(server.as(other), 'avatars', key, 'x')).status).toBe(403);
+  expect((await upload(server.as(owner), 'avatars', key, 'x')).status).toBe(200);
+  expect((await upload(server.as(owner), 'avatars', `${owner.sub}/other.png`, 'x')).status).toBe(403);
+  expect((await server.as(other).get(objectPath('avatars', key))).status).toBe(404);
+  expect((await server.as(owner).get(objectPath('avatars', key))).text).toBe('x');
+});
+
+test('where one may not upload, one may not move or copy a file to', async () => {
+  const { server, owner } = await startWithOwner();
+  for (const bucket of ['mine', 'closed']) await makeBucket(server, bucket);
+  // As developers write them: what is one's own may be changed, wherever it is.
+  await server.sql(`
+    create policy upload on storage.objects for insert to authenticated with check (bucket = 'mine');
+    create policy see on storage.objects for select to authenticated using (uploaded_by = auth.uid()::text);
+    create policy change on storage.objects for update to authenticated using (uploaded_by = auth.uid()::text)`);
+  const user = server.as(owner);
+  expect((await upload(user, 'mine', 'k', 'x')).status).toBe(200);
+  for (const way of ['move', 'copy']) {
+    expect(await user.post(`${objectPath('mine', 'k')}/${way}`, { to: 'k', toBucket: 'closed' })).toMatchObject({
+      status: 403,
+      body: {
+        error: 'STORAGE_PERMISSION_DENIED',
+        message: 'You do not have permission to write "k" in bucket "closed"',
+      },
+    });
+  }
+  expect(await server.sql('select bucket, key from storage.objects')).toEqual([{ bucket: 'mine', key: 'k' }]);
+  expect((await user.post(`${objectPath('mine', 'k')}/move`, { to: 'l' })).status).toBe(200);
+});
+
 test('who uploaded a file stays the same when somebody else replaces it', async () => {
   const { server, owner } = await startWithOwner();
   const other = await server.user('other');

@@ -2,7 +2,6 @@ import { newBlobId } from '#platform/blobs/receive.ts';
 import { sql } from '#platform/db/sql.ts';
 import { AppError } from '#platform/errors.ts';
 import type { Expected } from './expectations.ts';
-import { checkKey, isStorable } from './keys.ts';
 import { checkAllowedType, normaliseType } from './media-types.ts';
 import {
   OBJECT_COLUMNS,
@@ -55,9 +54,14 @@ export async function moveObject(
   actor: Actor,
   { from, to }: Pick<CopyRequest, 'from' | 'to'>,
 ): Promise<StoredObject> {
-  if (!isStorable(from.key)) throw noObject(from.bucket, from.key);
-  checkKey(to.key);
-  const bucket = await storage.buckets.get(to.bucket);
+  const source = await headObject(storage, actor, from.bucket, from.key);
+  // For the database this is an update, and policies of updates often say nothing of buckets. What may not be uploaded
+  // there may not be moved there.
+  const { bucket } = await authorizePut(storage, actor, {
+    ...to,
+    mimeType: source.mimeType ?? undefined,
+    announcedSize: source.size,
+  });
   const row = await asActor(storage, actor, `move ${named(from.bucket, from.key)}`, async (tx) => {
     const moved = await tx
       .one<ObjectRow>(sql`
