@@ -261,6 +261,18 @@ test.each(MODES)('a signature counts for fifteen minutes, or as long as the URL 
   }
 });
 
+test.each(MODES)('a signature that leaves out the host counts nowhere (%s)', async (mode) => {
+  const signed = sign(draftOf('ListBuckets'), signer(mode)).headers.map(([name]) => name);
+  const signedHeaders = signed.filter((name) => name.startsWith('x-amz-'));
+  for (const name of WRITERS) {
+    const draft = { ...draftOf(name), headers: draftOf(name).headers.filter(([header]) => header === 'host') };
+    const names = [...signedHeaders, 'content-type'].sort();
+    const headers: [string, string][] = [...draft.headers, ['content-type', 'text/plain']];
+    const answer = await send(origin, sign({ ...draft, headers }, signer(mode, { signedHeaders: names })));
+    expect([answer.status, answer.code], name).toEqual([403, 'AccessDenied']);
+  }
+});
+
 test.each(MODES)('a signature counts for one region (%s)', async (mode) => {
   for (const name of WRITERS) {
     const answer = await send(origin, sign(draftOf(name), signer(mode, { region: 'eu-west-1' })));
