@@ -143,16 +143,26 @@ test('a form that breaks off is not stored, though all its announced bytes came'
   expect(await storedFiles(dataDir)).toEqual([]);
 });
 
-test('a form without a file is refused', async () => {
+const FIELD = '--x\r\ncontent-disposition: form-data; name="a"\r\n\r\nb\r\n';
+
+test.each([
+  ['without a file', '--x--\r\n', '; boundary=x'],
+  ['with a field only', `${FIELD}--x--\r\n`, '; boundary=x'],
+  ['that says not where its parts end', `${FIELD}--x--\r\n`, ''],
+  ['with other ends than it says', `${FIELD}--x--\r\n`, '; boundary=y'],
+  ['that is none', 'hello', '; boundary=x'],
+  ['of nothing', '', '; boundary=x'],
+])('a form %s is refused', async (_what, body, boundary) => {
   const server = await startApp();
   await makeBucket(server, 'b');
-  const headers = { 'content-type': 'multipart/form-data; boundary=x' };
-  for (const body of ['--x--\r\n', '--x\r\ncontent-disposition: form-data; name="a"\r\n\r\nb\r\n--x--\r\n']) {
-    expect(await server.as('admin').put(objectPath('b', 'f'), body, headers)).toMatchObject({
-      status: 400,
-      body: { error: 'STORAGE_INVALID_PARAMETER' },
-    });
+  const headers = { 'content-type': `multipart/form-data${boundary}` };
+  for (const reply of [
+    await server.as('admin').put(objectPath('b', 'f'), body, headers),
+    await server.as('admin').post(`${BUCKETS}/b/objects`, body, headers),
+  ]) {
+    expect(reply).toMatchObject({ status: 400, body: { error: 'STORAGE_INVALID_PARAMETER' } });
   }
+  expect(await rows(server)).toBe(0);
 });
 
 test('a refused upload of many bytes gets its answer while it is still sending', async () => {

@@ -171,6 +171,8 @@ test('errors are the envelope of every route, also for a page of another origin'
   const refused = [
     await begin(`bucketName ${btoa('b')}`),
     await begin(`bucketName ${btoa('b')},objectName ${btoa('../x')}`),
+    await begin(`bucketName ${btoa('b')},objectName ${btoa('k')},note ${btoa('a\0')}`),
+    await begin(`bucketName ${btoa('b')},objectName !`),
     await fetch(`${url}${ENDPOINT}/no-such-upload`, {
       method: 'PATCH',
       headers: { ...headers, ...origin, 'upload-offset': '0', 'content-type': 'application/offset+octet-stream' },

@@ -44,6 +44,9 @@ export async function beginResumable(
       nextActions: 'Send Upload-Metadata with bucketName and objectName, and contentType if you know it.',
     });
   }
+  if (Object.values(metadata).some((value) => value?.includes('\0'))) {
+    throw new AppError('STORAGE_INVALID_PARAMETER', 'Upload-Metadata must not contain the character NUL');
+  }
   await beginUpload(storage, actor, {
     id,
     protocol: 'tus',

@@ -70,7 +70,7 @@ async function fileOf(request: FastifyRequest): Promise<ReceivedFile> {
     const stream = (request.body as Readable | undefined) ?? request.raw;
     return { name: 'file', mimeType: request.headers['content-type'], stream, announcedSize: length, atMost };
   }
-  const part = await request.file();
+  const part = await request.file().catch(explainForm);
   if (!part) {
     throw new AppError('STORAGE_INVALID_PARAMETER', 'There is no file in the form', {
       nextActions:
@@ -84,6 +84,12 @@ async function fileOf(request: FastifyRequest): Promise<ReceivedFile> {
     announcedSize: Math.max(0, length - FORM_BYTES),
     atMost,
   };
+}
+
+/** What the parser says of a form that it cannot read has no status; what it says of limits has one. */
+function explainForm(error: unknown): never {
+  if (!(error instanceof Error) || 'statusCode' in error) throw error;
+  throw new AppError('STORAGE_INVALID_PARAMETER', `The form cannot be read: ${error.message}`, { cause: error });
 }
 
 const MAX_NAME = 32;
