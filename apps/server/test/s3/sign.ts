@@ -40,6 +40,8 @@ export interface Signer {
   signedHeaders?: string[];
   /** Where to cut the body into chunks. */
   chunkSize?: number;
+  /** What stands for the payload where the mode says something else. */
+  payload?: string;
   /** What is put in place of the checksum of the trailer. */
   checksum?: string;
 }
@@ -59,7 +61,7 @@ export function sign(draft: Draft, signer: Signer): Draft {
     hmac(hmac(hmac(`AWS4${signer.secretAccessKey}`, timestamp.slice(0, 8)), region), 's3'),
     'aws4_request',
   );
-  const payload = mode === 'signed' ? sha256(draft.body) : PAYLOADS[mode];
+  const payload = signer.payload ?? (mode === 'signed' ? sha256(draft.body) : PAYLOADS[mode]);
   const crc = Buffer.alloc(4);
   crc.writeUInt32BE(crc32(draft.body));
   const checksum = signer.checksum ?? crc.toString('base64');

@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { expect, onTestFinished, test } from 'vitest';
-import { SECRETS, startApp } from '../harness.ts';
-import { makeBucket, objectPath } from './files.ts';
+import { startApp } from '../harness.ts';
+import { BUCKETS, makeBucket, objectPath } from './files.ts';
 
 const picture = (width: number, height: number, background = '#c81e1e') =>
   sharp({ create: { width, height, channels: 3, background } });
@@ -143,5 +143,11 @@ test('who may not see the original may not see what is made of it', async () => 
   const ada = await server.user('ada');
   expect((await server.as('nobody').get(path)).status).toBe(401);
   expect((await server.as(ada).get(path)).status).toBe(404);
-  expect((await server.as('admin').get(path, { 'x-api-key': SECRETS.ACCESS_API_KEY })).status).toBe(200);
+  const own = await server.as('admin').get(path);
+  expect(own).toMatchObject({ status: 200, headers: { 'cache-control': 'private, no-cache' } });
+  const strategy = await server.as('admin').get(`${BUCKETS}/private/download-strategy/objects/p?expiresIn=60`);
+  const { pathname, search } = new URL(strategy.body.url);
+  const byLink = await server.as('nobody').get(`${pathname}${search}&width=5`);
+  expect([byLink.status, byLink.headers['content-type']]).toEqual([200, 'image/png']);
+  expect(byLink.headers['cache-control']).toMatch(/^private, max-age=\d\d$/);
 });
