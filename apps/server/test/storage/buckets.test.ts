@@ -177,6 +177,22 @@ test('a bucket that is made again begins closed', async () => {
   expect((await upload(server.as(ada), 'b', 'k', 'x')).status).toBe(403);
 });
 
+test('policies wait for a long transaction, but not so long that everybody waits behind them', async () => {
+  const server = await startApp();
+  const admin = server.as('admin');
+  await makeBucket(server, 'b', { preset: 'owner-only' });
+  await server.sql('begin; select from storage.objects');
+  const refused = { status: 503, body: { error: 'UPSTREAM_FAILURE', nextActions: expect.stringContaining('again') } };
+  const replies = await Promise.all([
+    admin.put(`${BUCKETS}/b/policies`, { preset: 'public-read' }),
+    admin.delete(`${BUCKETS}/b`),
+  ]);
+  for (const reply of replies) expect(reply).toMatchObject(refused);
+  await server.sql('rollback');
+  expect((await admin.get(`${BUCKETS}/b/policies`)).body.preset).toBe('owner-only');
+  expect((await admin.delete(`${BUCKETS}/b`)).status).toBe(200);
+});
+
 test('a bucket that is closed behind the back of the server is closed', async () => {
   const server = await startApp();
   await makeBucket(server, 'b', { isPublic: true });

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import type { PolicyPreset } from '@insforge/contract/storage.ts';
 import type { SystemTx } from '#platform/db/db.ts';
 import { quoteIdentifier, quoteLiteral, sql } from '#platform/db/sql.ts';
+import { AppError, isDatabaseError } from '#platform/errors.ts';
 import { getBucket } from './buckets.ts';
 import type { StorageTx } from './storage.ts';
 
@@ -69,15 +70,29 @@ const LOCK_TIMEOUT = '5s';
 export async function applyPreset(tx: SystemTx, bucket: string, preset: PolicyPreset | null): Promise<string[]> {
   await getBucket(tx, bucket);
   const statements = presetStatements(bucket, preset);
-  await tx.query(sql`select set_config('lock_timeout', ${LOCK_TIMEOUT}, true)`);
-  for (const statement of statements) await tx.query(sql.raw(statement));
+  await run(tx, statements);
   return statements;
+}
+
+async function run(tx: SystemTx, statements: readonly string[]): Promise<void> {
+  await tx.query(sql`select set_config('lock_timeout', ${LOCK_TIMEOUT}, true)`);
+  for (const statement of statements) await tx.query(sql.raw(statement)).catch(explainLock);
+}
+
+const LOCK_NOT_AVAILABLE = '55P03';
+
+function explainLock(error: unknown): never {
+  if (!isDatabaseError(error) || error.code !== LOCK_NOT_AVAILABLE) throw error;
+  throw new AppError('UPSTREAM_FAILURE', 'Policies cannot be changed while a long transaction reads or writes files', {
+    cause: error,
+    nextActions: 'Try again when it has ended, such as an export; nothing was changed.',
+  });
 }
 
 /** Removes the policies of a bucket that goes, so that a later bucket of the same name begins closed. */
 export async function dropPresets(tx: SystemTx, bucket: string): Promise<void> {
   if ((await findPreset(tx, bucket)) === null) return;
-  for (const statement of presetStatements(bucket, null)) await tx.query(sql.raw(statement));
+  await run(tx, presetStatements(bucket, null));
 }
 
 /** The preset that was applied last, as long as one of its policies is there. */
