@@ -1,5 +1,6 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { scratchFolder } from '../start/process.ts';
 import { type Draft, MODES, type Mode, type Signer, send, sign } from './sign.ts';
@@ -83,12 +84,12 @@ const TAMPERINGS: { what: string; modes?: readonly Mode[]; change: (draft: Draft
   },
   {
     what: 'a path that is encoded twice',
-    change: (draft) => ({ ...draft, path: draft.path.replace(/.$/, (c) => `%25${c.charCodeAt(0).toString(16)}`) }),
+    change: (draft) => ({ ...draft, path: draft.path.replace(/[^/]$/, (c) => `%25${c.charCodeAt(0).toString(16)}`) }),
     codes: ['SignatureDoesNotMatch'],
   },
   {
     what: 'a path that is encoded otherwise',
-    change: (draft) => ({ ...draft, path: draft.path.replace(/.$/, (c) => `%${c.charCodeAt(0).toString(16)}`) }),
+    change: (draft) => ({ ...draft, path: draft.path.replace(/[^/]$/, (c) => `%${c.charCodeAt(0).toString(16)}`) }),
     codes: ['SignatureDoesNotMatch'],
   },
   {
@@ -219,32 +220,23 @@ function resign(draft: Draft, by: (signature: string) => string): Draft {
   };
 }
 
-const WRITERS = [
-  'PutObject',
-  'PutObject over another',
-  'UploadPart',
-  'DeleteObjects',
-  'CopyObject',
-  'CompleteMultipartUpload',
-  'DeleteObject',
-];
-
 test.each(TAMPERINGS)(
   'a signed request is worth nothing with $what',
   async ({ modes = MODES, change: tamper, codes }) => {
     for (const mode of modes) {
-      for (const name of WRITERS) {
+      for (const { name } of VERBS) {
         const draft = draftOf(name);
         const extra: [string, string][] = [
           ['x-amz-meta-a', 'one'],
           ['x-amz-meta-a', 'two'],
         ];
-        const answer = await send(
-          origin,
-          tamper(sign({ ...draft, headers: [...draft.headers, ...extra] }, signer(mode))),
-        );
+        const signed = sign({ ...draft, headers: [...draft.headers, ...extra] }, signer(mode));
+        const tampered = tamper(signed);
+        // Not every verb has what could be changed in this way.
+        if (isDeepStrictEqual(tampered, signed)) continue;
+        const answer = await send(origin, tampered);
         expect([400, 403], `${mode} ${name}: ${answer.text}`).toContain(answer.status);
-        expect(codes, `${mode} ${name}: ${answer.text}`).toContain(answer.code);
+        if (tampered.method !== 'HEAD') expect(codes, `${mode} ${name}: ${answer.text}`).toContain(answer.code);
       }
     }
   },
@@ -253,10 +245,10 @@ test.each(TAMPERINGS)(
 test.each(MODES)('a signature counts for fifteen minutes, or as long as the URL says (%s)', async (mode) => {
   const minutes = (count: number) => new Date(Date.now() + count * 60_000);
   const late = mode === 'presigned' ? 'AccessDenied' : 'RequestTimeTooSkewed';
-  for (const name of WRITERS) {
+  for (const { name, method } of VERBS) {
     for (const now of [minutes(-16), minutes(16), minutes(-60 * 24 * 400)]) {
       const answer = await send(origin, sign(draftOf(name), signer(mode, { now })));
-      expect([answer.status, answer.code], `${name} ${now}`).toEqual([403, late]);
+      expect([answer.status, answer.code], `${name} ${now}`).toEqual([403, method === 'HEAD' ? '' : late]);
     }
   }
 });
@@ -264,20 +256,20 @@ test.each(MODES)('a signature counts for fifteen minutes, or as long as the URL 
 test.each(MODES)('a signature that leaves out the host counts nowhere (%s)', async (mode) => {
   const signed = sign(draftOf('ListBuckets'), signer(mode)).headers.map(([name]) => name);
   const signedHeaders = signed.filter((name) => name.startsWith('x-amz-'));
-  for (const name of WRITERS) {
+  for (const { name, method } of VERBS) {
     const draft = { ...draftOf(name), headers: draftOf(name).headers.filter(([header]) => header === 'host') };
     const names = [...signedHeaders, 'content-type'].sort();
     const headers: [string, string][] = [...draft.headers, ['content-type', 'text/plain']];
     const answer = await send(origin, sign({ ...draft, headers }, signer(mode, { signedHeaders: names })));
-    expect([answer.status, answer.code], name).toEqual([403, 'AccessDenied']);
+    expect([answer.status, answer.code], name).toEqual([403, method === 'HEAD' ? '' : 'AccessDenied']);
   }
 });
 
 test.each(MODES)('a signature counts for one region (%s)', async (mode) => {
-  for (const name of WRITERS) {
+  for (const { name, method } of VERBS) {
     const answer = await send(origin, sign(draftOf(name), signer(mode, { region: 'eu-west-1' })));
     expect(answer.status, name).toBe(400);
-    expect(answer.text).toContain('<Region>us-east-2</Region>');
+    if (method !== 'HEAD') expect(answer.text).toContain('<Region>us-east-2</Region>');
   }
 });
 
@@ -446,6 +438,7 @@ test('a wrong checksum that is signed is a wrong checksum all the same', async (
     ['content-md5', 'XUFAKrxLKna5cZ2REBfFkg==', 'BadDigest'],
     ['content-md5', 'nonsense', 'InvalidDigest'],
     ['x-amz-checksum-sha256', '47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=', 'BadDigest'],
+    ['x-amz-checksum-crc32', 'AAAAAA==', 'BadDigest'],
     ['x-amz-checksum-crc64nvme', 'AAAA', 'InvalidRequest'],
   ] as const) {
     const draft = draftOf('PutObject');
