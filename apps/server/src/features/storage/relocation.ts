@@ -10,7 +10,7 @@ import {
   type StoredObject,
   toStoredObject,
 } from './object-row.ts';
-import { authorizePut, noObject, readObject, recordObject, tooLarge } from './objects.ts';
+import { authorizePut, headObject, noObject, readObject, recordObject, tooLarge } from './objects.ts';
 import { type Actor, asActor, isDenied, isRolledBack, named, permissionDenied, type Storage } from './storage.ts';
 
 export interface CopyRequest {
