@@ -205,7 +205,7 @@ test('nobody may read a byte of an upload before its sender may send it', async 
 
 test('who asks before sending is told what they would be told, and waved through where they may', async () => {
   const server = await startApp();
-  await makeBucket(server, 'b', { fileSizeLimit: KILOBYTE });
+  await makeBucket(server, 'b', { fileSizeLimit: 1024 * KILOBYTE });
   const { hostname, port } = new URL(await server.listen());
   const ask = async (path: string, headers: string[]) => {
     const socket = connect(Number(port), hostname);
@@ -221,6 +221,7 @@ test('who asks before sending is told what they would be told, and waved through
   const refusals: [status: number, path: string, headers: string[]][] = [
     [401, objectPath('b', 'f'), ['content-length: 100']],
     [403, objectPath('b', 'f'), ['content-length: 100', user]],
+    [403, objectPath('b', 'f'), ['content-length: 500000', user]],
     [404, objectPath('none', 'f'), ['content-length: 100', key]],
     [413, objectPath('b', 'f'), ['content-length: 100000000', key]],
     [403, '/storage/v1/s3/b/f', ['content-length: 100']],

@@ -64,7 +64,9 @@ interface ReceivedFile {
 
 async function fileOf(request: FastifyRequest): Promise<ReceivedFile> {
   const length = Number(request.headers['content-length'] ?? 0);
-  const atMost = request.headers['transfer-encoding'] === undefined ? length : undefined;
+  const { expect, 'transfer-encoding': coding } = request.headers;
+  // Who asks first wants to hear whether they may, and not only when they have sent it.
+  const atMost = coding === undefined && expect === undefined ? length : undefined;
   if (!request.isMultipart()) {
     // Without a body there is no type either; an empty file is a file.
     const stream = (request.body as Readable | undefined) ?? request.raw;
