@@ -238,6 +238,23 @@ test('where one may not upload, one may not move or copy a file to', async () =>
   expect((await user.post(`${objectPath('mine', 'k')}/move`, { to: 'l' })).status).toBe(200);
 });
 
+test('a folder is listed to those who see a file in it', async () => {
+  const { server, owner } = await startWithOwner();
+  await makeBucket(server, 'b', { preset: 'owner-only' });
+  const other = await server.user('other');
+  for (const key of ['shared/a/1', 'shared/a/2', 'shared/b', 'mine/1']) await upload(server.as(owner), 'b', key, 'x');
+  for (const key of ['shared/c/1', 'theirs/1']) await upload(server.as(other), 'b', key, 'x');
+  const list = async (who: Who, query: string) => {
+    const { body } = await server.as(who).get(`${BUCKETS}/b/objects?delimiter=/&${query}`);
+    return [...body.data.map(({ key }: { key: string }) => key), ...body.folders];
+  };
+  expect(await list(owner, '')).toEqual(['mine/', 'shared/']);
+  expect(await list(other, '')).toEqual(['shared/', 'theirs/']);
+  expect(await list(owner, 'prefix=shared/')).toEqual(['shared/b', 'shared/a/']);
+  expect(await list(other, 'prefix=shared/')).toEqual(['shared/c/']);
+  expect(await list('admin', 'prefix=shared/')).toEqual(['shared/b', 'shared/a/', 'shared/c/']);
+});
+
 test('who uploaded a file stays the same when somebody else replaces it', async () => {
   const { server, owner } = await startWithOwner();
   const other = await server.user('other');
