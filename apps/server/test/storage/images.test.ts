@@ -113,6 +113,14 @@ test('an image of more pixels than memory is for is not opened', async () => {
   expect(reply.bytes.toString()).toContain('pixel limit');
 });
 
+test('an image of more bytes than memory is for is not read', async () => {
+  const { server, get } = await startWithPhoto();
+  await server.sql('update storage.objects set size = 25 * 1024 * 1024 + 1');
+  const reply = await get('photo.jpg', 'width=10');
+  expect(reply.status).toBe(400);
+  expect(reply.bytes.toString()).toContain('above 25 MB');
+});
+
 test('of an animation, the first picture is changed', async () => {
   const { put, get } = await startWithPhoto();
   const [red, blue] = await Promise.all(

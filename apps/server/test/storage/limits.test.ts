@@ -123,6 +123,36 @@ test('a client that stalls is cut off, and nothing is left', async () => {
   socket.destroy();
 });
 
+test('a client that stops reading is cut off', async () => {
+  const server = await startApp({ UPLOAD_IDLE_TIMEOUT_MS: '200' });
+  await makeBucket(server, 'b', { isPublic: true });
+  const bytes = 40 * 1024 * KILOBYTE;
+  expect((await upload(server.as('admin'), 'b', 'f', Buffer.alloc(bytes))).status).toBe(200);
+  const url = await server.listen();
+  const { hostname, port } = new URL(url);
+  const read = async (wait: () => Promise<void>) => {
+    const socket = connect(Number(port), hostname);
+    socket.on('error', () => {});
+    await once(socket, 'connect');
+    socket.write(`GET ${objectPath('b', 'f')} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n`);
+    await wait();
+    let received = 0;
+    socket.on('data', (chunk) => (received += chunk.length));
+    await once(socket, 'close');
+    return received;
+  };
+  expect(await read(async () => {})).toBeGreaterThan(bytes);
+  // Two uploads that stand still after it, until both were cut off: so long it has stood still as well.
+  const cutOff = await read(async () => {
+    for (let round = 0; round < 2; round++) {
+      const upload = await beginUpload(url, { length: 1000, body: 'the beginning' });
+      await once(upload, 'data');
+      upload.destroy();
+    }
+  });
+  expect(cutOff).toBeLessThan(bytes);
+});
+
 test('a client that goes away in the middle leaves nothing', async () => {
   const { server, dataDir } = await startInFolder();
   await makeBucket(server, 'b');
