@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { expectReads } from './scenarios.ts';
-import { OPEN, startApi } from './start.ts';
+import { OPEN, startApi, tokenOf } from './start.ts';
 
 const NUMBERS = `
   create table numbers (n int primary key);
@@ -95,6 +95,20 @@ test('pages come by parameters and by the Range header, and say what they are', 
       },
     },
   ]);
+});
+
+test('a list of many keys fits into the URL', async () => {
+  const api = await startApi(
+    `create table keys (id uuid primary key); insert into keys values (gen_random_uuid()); ${OPEN}`,
+  );
+  const base = await api.listen();
+  const headers = { authorization: `Bearer ${await tokenOf('alice')}` };
+  const [key] = await api.sql<{ id: string }>('select id from keys');
+  const keys = Array.from({ length: 1500 }, () => key?.id).join();
+  const reply = await fetch(`${base}/api/database/records/keys?id=in.(${keys})`, { headers });
+  expect([reply.status, await reply.json()]).toEqual([200, [key]]);
+  const longer = await fetch(`${base}/api/database/records/keys?id=in.(${keys},${keys})`, { headers });
+  expect(longer.status).toBe(431);
 });
 
 test('counts are exact, planned, or exact up to a threshold', async () => {

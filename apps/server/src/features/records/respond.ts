@@ -93,13 +93,13 @@ function respondToRead(
   { path, query }: AnswerContext,
 ): Answer {
   const page = readPage(intent, plan, execution);
-  const headers: Answer['headers'] = {
-    'content-range': page.contentRange,
-    'content-location': query === '' ? path : `${path}?${inOrder(query)}`,
-    'content-type': plan.format.contentType,
-  };
+  const headers: Answer['headers'] = { 'content-range': page.contentRange, 'content-type': plan.format.contentType };
+  if (query.length <= LONGEST_LOCATION) headers['content-location'] = query === '' ? path : `${path}?${inOrder(query)}`;
   return { status: page.status, headers, body: execution.row[RESULT.body] ?? '' };
 }
+
+/** Clients on Node give up on an answer whose headers have more than 16 KB. */
+const LONGEST_LOCATION = 8 * 1024;
 
 /** Parameters by name, so that the same request in other words has the same address. */
 function inOrder(query: string): string {

@@ -18,6 +18,8 @@ import type { Logger } from '#platform/log.ts';
 const MAX_JSON_BYTES = 100 * 1024 * 1024;
 /** Longer than any proxy in front of us keeps idle connections, so that we never close one it is about to use. */
 const KEEP_ALIVE_MS = 72_000;
+/** Filters travel in the URL, and a list of some hundred keys does not fit into Node's 16 KB. */
+const MAX_HEADER_BYTES = 64 * 1024;
 
 /** Any origin may call: what a request may do depends on its credential alone. */
 const CORS: FastifyCorsOptions = {
@@ -43,6 +45,7 @@ export async function createHttpServer(
     genReqId: () => randomUUID(),
     bodyLimit: MAX_JSON_BYTES,
     keepAliveTimeout: KEEP_ALIVE_MS,
+    http: { maxHeaderSize: MAX_HEADER_BYTES },
     trustProxy: typeof trustedProxies === 'number' ? (_address, hop) => hop < trustedProxies : [...trustedProxies],
     routerOptions: { maxParamLength: 2048, ignoreTrailingSlash: true },
     // A path that cannot be decoded fails before there is a route.
