@@ -12,7 +12,7 @@ export interface Field {
   readonly path: readonly JsonStep[];
 }
 
-const KEY = /(?:[^(\-:.,>)]|-(?!>))+/uy;
+const KEY = /(?:[^(\-:.,>)]|-(?=\d))(?:[^(\-:.,>)]|-(?!>))*/uy;
 const INDEX = /^-?\d+$/;
 
 export function takeField(scanner: Scanner): Field {

@@ -35,7 +35,12 @@ export interface Values {
 
 const LOGIC_DEPTH = 50;
 
-/** Parses what stands right of the equals sign of a filter; undefined when it is no operation at all. */
+/** Parses what stands right of the equals sign of a filter. */
+export function parseFilter(text: string, values: Values): Operation {
+  return parseOperation(text, values) ?? refuseOperation(scan(text, 'filter'));
+}
+
+/** The same, where it may be something else: undefined when it is no operation at all. */
 export function parseOperation(text: string, values: Values): Operation | undefined {
   const scanner = scan(text, 'filter');
   const operation = takeOperation(scanner, values, takeRest);
@@ -47,6 +52,8 @@ export function parseOperation(text: string, values: Values): Operation | undefi
 export function parseLogic(text: string, operator: 'and' | 'or', isNegated: boolean, values: Values): Condition {
   const scanner = scan(text, 'logic tree');
   const condition = takeLogic(scanner, { operator, isNegated, values, depth: 0 });
+  // PostgREST does not mind parentheses that close nothing.
+  take(scanner, /\)+/y);
   if (!isAtEnd(scanner)) fail(scanner, 'end of input');
   return condition;
 }
@@ -83,8 +90,7 @@ function takeCondition(scanner: Scanner, values: Values, depth: number): Conditi
   }
   const field = takeField(scanner);
   expect(scanner, '.');
-  const operation = takeOperation(scanner, values, takeDelimited);
-  if (!operation) fail(scanner, `"not" or operator (${Object.keys(OPERATORS).join(', ')}, in, is)`);
+  const operation = takeOperation(scanner, values, takeDelimited) ?? refuseOperation(scanner);
   return { kind: 'filter', field, operation };
 }
 
@@ -118,13 +124,26 @@ function takeOperation(
   return { kind: 'compare', isNegated, operator: name, quantifier, language, value };
 }
 
+const OPERATOR_NAMES = ['is', 'in', ...Object.keys(OPERATORS)].sort((a, b) => b.length - a.length);
+const OPERATOR_NAME = new RegExp(OPERATOR_NAMES.join('|'), 'y');
+
+/** Refuses what should have been an operation, at the first place where it is none. */
+function refuseOperation(scanner: Scanner): never {
+  const isNegated = eat(scanner, 'not.');
+  const isNamed = take(scanner, OPERATOR_NAME) !== undefined;
+  fail(scanner, `${isNegated || isNamed ? '' : '"not" or '}operator (eq, gt, ...)`);
+}
+
 function add({ list }: Values, value: string): ValueIndex {
   return list.push(value) - 1;
 }
 
 function takeIsValue(scanner: Scanner): string {
+  const start = scanner.at;
   const word = take(scanner, /[a-z_]+/iy)?.toLowerCase() ?? '';
-  return Object.hasOwn(IS_VALUES, word) ? word : fail(scanner, 'isVal: (null, not_null, true, false, unknown)');
+  if (Object.hasOwn(IS_VALUES, word)) return word;
+  scanner.at = start;
+  fail(scanner, 'isVal: (null, not_null, true, false, unknown)');
 }
 
 function takeRest(scanner: Scanner): string {

@@ -13,7 +13,7 @@ export interface OrderTerm {
 export function parseOrder(text: string): readonly OrderTerm[] {
   const scanner = scan(text, 'order');
   const terms = takeList(scanner, takeTerm);
-  if (!isAtEnd(scanner)) fail(scanner, '",", ".asc", ".desc", ".nullsfirst", ".nullslast" or end of input');
+  if (!isAtEnd(scanner)) fail(scanner, 'delimiter (.), "," or end of input');
   return terms;
 }
 
@@ -28,5 +28,8 @@ function takeTerm(scanner: Scanner): OrderTerm {
   }
   const direction = eat(scanner, '.asc') ? 'asc' : eat(scanner, '.desc') ? 'desc' : undefined;
   const nulls = eat(scanner, '.nullsfirst') ? 'first' : eat(scanner, '.nullslast') ? 'last' : undefined;
+  if (nulls === undefined && eat(scanner, '.')) {
+    fail(scanner, `${direction ? '' : '"asc", "desc", '}"nullsfirst" or "nullslast"`);
+  }
   return { field, embed, direction, nulls };
 }

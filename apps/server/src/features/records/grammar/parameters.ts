@@ -3,8 +3,7 @@ import { RecordsError } from '../errors.ts';
 import type { ArgumentIntent, EmbedPath, Intent, LimitIntent, PageIntent } from '../intent.ts';
 import { memoize } from '../memo.ts';
 import { type Field, parseNames, takeField } from './field.ts';
-import { type Condition, type Operation, parseLogic, parseOperation } from './filter.ts';
-import { OPERATORS } from './operators.ts';
+import { type Condition, type Operation, parseFilter, parseLogic, parseOperation } from './filter.ts';
 import { type OrderTerm, parseOrder } from './order.ts';
 import type { Parameter } from './query-string.ts';
 import { EVERYTHING, parseCount, type Range, toRange } from './range.ts';
@@ -100,9 +99,7 @@ function addParameter(parsed: Parsed, top: Top, key: string, value: string, maxR
       return;
     }
     case 'filter': {
-      const operation = parseOperation(value, { list: parsed.values });
-      if (!operation) throw noOperation(value);
-      addFilter(parsed, target, operation, key);
+      addFilter(parsed, target, parseFilter(value, { list: parsed.values }), key);
       return;
     }
   }
@@ -184,12 +181,6 @@ const keyOf: (key: string) => Key = memoize((key) => {
 function badKey(key: string): RecordsError {
   return new RecordsError('PGRST100', `"failed to parse tree path (${key})" (line 1, column 1)`, {
     details: 'expecting field name, "." or end of input',
-  });
-}
-
-function noOperation(value: string): RecordsError {
-  return new RecordsError('PGRST100', `"failed to parse filter (${value})" (line 1, column 1)`, {
-    details: `unexpected ${value === '' ? 'end of input' : JSON.stringify(value[0])} expecting "not" or operator (${Object.keys(OPERATORS).join(', ')}, in, is)`,
   });
 }
 
