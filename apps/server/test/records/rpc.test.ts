@@ -79,6 +79,16 @@ test('functions are called with GET', async () => {
     { path: 'rpc/one_note?n=2&select=body', body: { body: 'b' } },
     { path: 'rpc/numbers?n=3', body: [1, 2, 3] },
     { path: 'rpc/numbers?n=5&limit=2&offset=1', body: [2, 3], has: { 'content-range': '1-2/*' } },
+    { path: 'rpc/numbers?n=5&pgrst_scalar=gt.3', body: [4, 5] },
+    { path: 'rpc/numbers?n=5&or=(pgrst_scalar.eq.1,pgrst_scalar.gt.4)&order=pgrst_scalar.desc', body: [5, 1] },
+    { path: 'rpc/numbers?n=2&select=pgrst_scalar::text', body: ['1', '2'] },
+    { path: 'rpc/numbers?n=2&nothing=eq.1', status: 400, body: { code: '42703' } },
+    { path: 'rpc/numbers?n=2&order=nothing', status: 400, body: { code: '42703' } },
+    { path: 'rpc/numbers?n=2&select=nothing', status: 400, body: { code: '42703' } },
+    { path: 'rpc/numbers?n=2&select=count()', status: 400, body: { code: '42703' } },
+    { path: 'rpc/numbers?n=2&select=notes(id)', status: 400, body: { code: 'PGRST200' } },
+    { path: 'rpc/add_them?a=1&b=2&select=*', body: 3 },
+    { path: 'rpc/doc?select=pgrst_scalar:pgrst_scalar->b&pgrst_scalar->b->>0=eq.1', body: [1, 2] },
     { path: 'rpc/as_table?id=eq.2', body: [{ id: 2, label: 'two' }] },
     { path: 'rpc/one_column', body: [{ label: 'one' }] },
     { path: 'rpc/outs?a=3', body: { twice: 6, half: 1.5 } },
@@ -238,6 +248,14 @@ test('a function that cannot be called is explained', async () => {
     details:
       'Searched for the function public.add_them with parameter wrong or with a single unnamed json/jsonb parameter, but no matches were found in the schema cache.',
   });
+  const single = await api.as('alice').post('rpc/add_them', { a: 1, b: 2 }, { prefer: 'params=single-object' });
+  expect(single.body).toEqual({
+    code: 'PGRST202',
+    message: 'Could not find the function public.add_them in the schema cache',
+    details:
+      'Searched for the function public.add_them with a single json/jsonb parameter, but no matches were found in the schema cache.',
+    hint: null,
+  });
   const raw = await api.as('alice').post('rpc/add_them', 'x', { 'content-type': 'text/plain' });
   expect(raw.body).toEqual({
     code: 'PGRST202',
@@ -311,7 +329,7 @@ test('functions decide the status, the headers and the errors of an answer', asy
   expect(await post('denies')).toEqual([403, expect.objectContaining({ code: '42501' })]);
   expect(await post('denies', 'anon')).toEqual([401, expect.objectContaining({ code: '42501' })]);
   expect(await post('slow')).toEqual([500, expect.objectContaining({ code: '57014' })]);
-  const me = await as('alice').get('rpc/whoami?select=x', { 'user-agent': 'test', cookie: 'sid=42; other=1' });
+  const me = await as('alice').get('rpc/whoami?select=*', { 'user-agent': 'test', cookie: 'sid=42; other=1' });
   expect(me.body).toEqual({
     method: 'GET',
     path: '/api/database/rpc/whoami',
@@ -363,6 +381,8 @@ test('what SQL says of an answer must be possible', async () => {
     expect.soft(await call('raise_code', { code }), code).toEqual([status, code]);
   }
   expect.soft(await call('raise_answer', { detail: '{"status":404,"headers":{}}' })).toEqual([404, '1']);
+  const raised = await as('alice').post('rpc/raise_answer', { detail: '{"status":404,"headers":{}}' });
+  expect.soft(raised.headers['proxy-status']).toBe('PostgREST; error=1');
   const missing = await as('alice').post('rpc/raise_answer', { detail: null });
   expect.soft([missing.status, missing.body.details]).toEqual([500, 'DETAIL is missing in the RAISE statement']);
   for (const detail of [
@@ -382,6 +402,7 @@ test('words of SQL travel as they are', async () => {
     create function refuse() returns int language plpgsql as $$ begin raise sqlstate 'PGRST' using
       message = '{"code":"1","message":"жаль"}',
       detail = '{"status":404,"status_text":"My Not Found","headers":{"X-File":"файл"}}'; end $$;
+    create function charge() returns int language plpgsql as $$ begin raise sqlstate 'PT402' using message = 'Pay First'; end $$;
     create function named() returns text language sql as $$
       select set_config('response.headers', '[{"X-File":"файл"}]', true); select 'ö' $$;
     ${OPEN}`);
@@ -391,6 +412,8 @@ test('words of SQL travel as they are', async () => {
   expect([refused.status, refused.statusText]).toEqual([404, 'My Not Found']);
   expect(fileOf(refused)).toBe('файл');
   expect(await refused.json()).toMatchObject({ message: 'жаль' });
+  const charged = await fetch(`${base}/api/database/rpc/charge`, { method: 'POST', headers });
+  expect([charged.status, charged.statusText]).toEqual([402, 'Pay First']);
   const named = await fetch(`${base}/api/database/rpc/named`, { method: 'POST', headers });
   expect(fileOf(named)).toBe('файл');
   expect(await named.json()).toBe('ö');

@@ -148,10 +148,10 @@ function proxyStatus(code: string): Record<string, string> {
 
 function fromDatabase(error: DatabaseError, isAnonymous: boolean): ErrorAnswer {
   if (error.code === 'PGRST') return fromRaisedAnswer(error);
+  const isStatus = error.code.startsWith('PT');
   return {
-    status: error.code.startsWith('PT')
-      ? (toStatus(error.code.slice(2)) ?? 500)
-      : statusOfSqlstate(error.code, isAnonymous),
+    status: isStatus ? (toStatus(error.code.slice(2)) ?? 500) : statusOfSqlstate(error.code, isAnonymous),
+    statusText: isStatus && isHeader('x', error.message) ? toWire(error.message) : undefined,
     headers: proxyStatus(error.code),
     body: { code: error.code, details: error.detail ?? null, hint: error.hint ?? null, message: error.message },
   };
@@ -185,11 +185,14 @@ function fromRaisedAnswer({ message, detail }: DatabaseError): ErrorAnswer {
   return {
     status,
     statusText: text === undefined ? undefined : toWire(text),
-    headers: Object.fromEntries(
-      Object.entries(shape.headers)
-        .filter(([name]) => !isReserved(name))
-        .map(([name, value]) => [name, toWire(value)]),
-    ),
+    headers: {
+      ...(isHeader('x', code) ? proxyStatus(toWire(code)) : {}),
+      ...Object.fromEntries(
+        Object.entries(shape.headers)
+          .filter(([name]) => !isReserved(name))
+          .map(([name, value]) => [name, toWire(value)]),
+      ),
+    },
     body: { code, details, hint: typeof hint === 'string' ? hint : null, message: said.message },
   };
 }

@@ -5,11 +5,12 @@ import { type Format, negotiate } from './grammar/media-types.ts';
 import type { Preferences } from './grammar/prefer.ts';
 import type { Intent } from './intent.ts';
 import { planCall } from './plan/call.ts';
+import { unknownColumn } from './plan/fields.ts';
 import { customFormat } from './plan/media-handlers.ts';
 import { type PlanContext, planResource } from './plan/read.ts';
 import type { NodePlan, Slot, Source, WritePlan } from './plan/types.ts';
 import { planWrite } from './plan/write.ts';
-import { findRelation, type Relation, type Schema } from './schema/types.ts';
+import { findRelation, type Relation, SCALAR, type Schema } from './schema/types.ts';
 
 /** A condition under which a write must not have happened. */
 export interface Guard {
@@ -89,9 +90,10 @@ function planFunction(context: PlanContext, intent: Intent, options: PlanOptions
   const call = planCall(context.schema, intent);
   const { routine } = call;
   const source: Source = { kind: 'call', call };
-  const isRows = routine.returns.kind === 'rows';
-  const columns = isRows ? intent : { ...intent, select: undefined, filters: [], orders: [] };
-  const node = planResource(context, columns, source, { filters: true, page: true });
+  const node = planResource(context, intent, source, { filters: true, page: true });
+  // Whatever is selected of values, the answer is made of that one column.
+  const isShown = node.outputs.some((output) => output.kind === 'all' || output.name === SCALAR);
+  if (routine.returns.kind !== 'rows' && !isShown) throw unknownColumn(source, SCALAR);
   const timeout = routine.settings.statement_timeout;
   const base = common(context, intent, node, options);
   const isReadOnly = intent.method !== 'POST' || !routine.isVolatile;

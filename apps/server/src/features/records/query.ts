@@ -3,7 +3,7 @@ import { type Sql, sql } from '#platform/db/sql.ts';
 import type { Format } from './grammar/media-types.ts';
 import type { CallPlan, NodePlan, Slot, WritePlan } from './plan/types.ts';
 import type { RequestPlan } from './plan.ts';
-import { renderCall, SCALAR } from './query/call.ts';
+import { renderCall } from './query/call.ts';
 import { renderBody } from './query/format.ts';
 import { renderBare, renderCount, renderNode } from './query/node.ts';
 import type { RenderContext } from './query/render-context.ts';
@@ -70,7 +70,6 @@ function explain({ output, options }: NonNullable<Format['plan']>, statement: Sq
 function renderReadRequest(context: RenderContext, plan: RequestPlan): Sql {
   const { node } = plan;
   const isScalar = node.source.kind === 'call' && node.source.call.routine.returns.kind !== 'rows';
-  const rows = isScalar ? renderScalarRows(context, node) : renderNode(context, node);
   const called = context.isCallShared && node.source.kind === 'call' ? renderShared(node.source.call) : sql.raw('');
   const columns = [
     renderBody(plan, isScalar),
@@ -78,7 +77,7 @@ function renderReadRequest(context: RenderContext, plan: RequestPlan): Sql {
     renderTotal(context, plan),
     ...responseSettings(context),
   ];
-  return sql`${called}select ${selectList(plan, columns)} from (${rows}) r`;
+  return sql`${called}select ${selectList(plan, columns)} from (${renderNode(context, node)}) r`;
 }
 
 function renderShared(call: CallPlan): Sql {
@@ -98,20 +97,6 @@ function responseSettings({ schema }: RenderContext): Sql[] {
     sql`nullif(current_setting('response.headers', true), '')`,
     sql`nullif(current_setting('response.status', true), '')`,
   ];
-}
-
-function renderScalarRows(context: RenderContext, node: NodePlan): Sql {
-  const scalar = { kind: 'column', name: SCALAR, base: undefined, column: undefined } as const;
-  const field = { target: scalar, path: [] };
-  const output = {
-    kind: 'field',
-    name: SCALAR,
-    field,
-    cast: undefined,
-    aggregate: undefined,
-    aggregateCast: undefined,
-  } as const;
-  return renderNode(context, { ...node, outputs: [output] });
 }
 
 /** The planner evaluates the count only if the page does not already tell it. */

@@ -93,9 +93,14 @@ function bodyArgument(routine: Routine, { payloadValue }: Intent): CallArguments
 }
 
 function notFound(schema: Schema, intent: Intent): RecordsError {
-  const { schema: schemaName, name, payload } = intent;
+  const { schema: schemaName, name, payload, preferences } = intent;
   const qualified = `${schemaName}.${name}`;
   const isJson = payload?.type === 'application/json';
+  if (payload && preferences.params === 'single-object') {
+    return new RecordsError('PGRST202', `Could not find the function ${qualified} in the schema cache`, {
+      details: `Searched for the function ${qualified} with a single json/jsonb parameter, but no matches were found in the schema cache.`,
+    });
+  }
   if (payload?.kind === 'raw' && !isJson) {
     const type = BODY_TYPES[payload.type]?.join('/');
     return new RecordsError('PGRST202', `Could not find the function ${qualified} in the schema cache`, {

@@ -17,7 +17,7 @@ export function relationOf(source: Source): Relation | undefined {
 export function columnsOf(source: Source): ReadonlyMap<string, Column> {
   if (source.kind !== 'call') return source.relation.columns;
   const { returns } = source.call.routine;
-  return returns.kind === 'rows' ? returns.columns : new Map();
+  return returns.kind === 'void' ? new Map() : returns.columns;
 }
 
 /** A column itself, as a field. */

@@ -1,11 +1,8 @@
 /** Renders function calls. */
 import { type Sql, sql } from '#platform/db/sql.ts';
 import type { CallPlan } from '../plan/types.ts';
-import type { Argument } from '../schema/types.ts';
+import { type Argument, SCALAR } from '../schema/types.ts';
 import { qualifiedName } from './qualified-name.ts';
-
-/** The one column of a function that gives no rows but values. */
-export const SCALAR = 'pgrst_scalar';
 
 /** A call as a FROM item. Of a function that gives values, its one column is SCALAR. */
 export function renderCall(call: CallPlan, alias: Sql): Sql {

@@ -3,7 +3,7 @@ import { type Sql, sql } from '#platform/db/sql.ts';
 import type { Format } from '../grammar/media-types.ts';
 import { relationOf } from '../plan/fields.ts';
 import type { RequestPlan } from '../plan.ts';
-import { SCALAR } from './call.ts';
+import { SCALAR } from '../schema/types.ts';
 import { outputNames } from './output.ts';
 import { qualifiedName } from './qualified-name.ts';
 

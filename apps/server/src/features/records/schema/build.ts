@@ -4,17 +4,18 @@ import { createPlanCache } from '../plan-cache.ts';
 import type * as rows from './catalogue.ts';
 import { findForeignKeys, primaryKeyOf } from './foreign-keys.ts';
 import { mapGently } from './gently.ts';
-import type {
-  Argument,
-  Column,
-  MediaHandler,
-  Relation,
-  RelationKind,
-  Representation,
-  Returns,
-  Routine,
-  Schema,
-  Type,
+import {
+  type Argument,
+  type Column,
+  type MediaHandler,
+  type Relation,
+  type RelationKind,
+  type Representation,
+  type Returns,
+  type Routine,
+  SCALAR,
+  type Schema,
+  type Type,
 } from './types.ts';
 import { resolveOrigins, viewOrigins } from './view-columns.ts';
 
@@ -209,27 +210,28 @@ function toReturns(row: rows.RoutineRow, { types, byRowType, composite }: Routin
   if (row.returns === VOID) return { kind: 'void' };
   const outputs = (row.modes ?? []).flatMap((mode, position) => ('tob'.includes(mode) ? [position] : []));
   if (outputs.length > 0) {
-    const columns = outputs.map((position, number) => outputColumn(row, position, number + 1, types));
+    const columns = outputs.map((position, index) => {
+      const name = row.names?.[position] || `column${index + 1}`;
+      return outputColumn(name, index + 1, row.all_types?.[position] ?? 0, types);
+    });
     return { kind: 'rows', columns: new Map(columns.map((column) => [column.name, column])) };
   }
   const type = baseType(row.returns, types);
-  if (type.kind !== 'composite') return { kind: 'scalar', type: types.get(row.returns) ?? type };
+  if (type.kind !== 'composite') {
+    // Without the domain: its representations are for columns of tables.
+    const column = outputColumn(SCALAR, 1, type.oid, types);
+    return { kind: 'scalar', type: types.get(row.returns) ?? type, columns: new Map([[SCALAR, column]]) };
+  }
   const relation = byRowType.get(type.oid);
   if (relation) return { kind: 'rows', relation, columns: relation.columns };
   return { kind: 'rows', columns: new Map(composite(type.oid).map((column) => [column.name, column])) };
 }
 
-function outputColumn(
-  row: rows.RoutineRow,
-  position: number,
-  number: number,
-  types: ReadonlyMap<number, Type>,
-): Column {
-  const oid = row.all_types?.[position] ?? 0;
+function outputColumn(name: string, number: number, oid: number, types: ReadonlyMap<number, Type>): Column {
   const type = types.get(oid) ?? UNKNOWN_TYPE;
   return {
     number,
-    name: row.names?.[position] || `column${number}`,
+    name,
     type: type.name,
     typeOid: oid,
     base: baseType(oid, types),

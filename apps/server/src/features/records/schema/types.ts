@@ -51,10 +51,13 @@ export interface Argument {
   readonly isVariadic: boolean;
 }
 
+/** The one column of a function that gives values. */
+export const SCALAR = 'pgrst_scalar';
+
 /** What a function gives back, as far as it decides the form of an answer. */
 export type Returns =
   | { readonly kind: 'void' }
-  | { readonly kind: 'scalar'; readonly type: Type }
+  | { readonly kind: 'scalar'; readonly type: Type; readonly columns: ReadonlyMap<string, Column> }
   /** `relation` when it is the row type of one; `columns` when they can be known. */
   | { readonly kind: 'rows'; readonly relation?: Relation; readonly columns: ReadonlyMap<string, Column> };
 
