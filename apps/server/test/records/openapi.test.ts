@@ -7,6 +7,10 @@ const SHOP = `
   comment on table customers is E'People who buy\\nand pay';
   comment on column customers.name is 'How they are called';
   create table orders (id int primary key, customer int references customers, items text[], data jsonb);
+  create type size as enum ('small', 'large');
+  create domain price as numeric(10, 2) default 9.5;
+  create table offers (id bigint generated always as identity primary key, size size default 'small', price price,
+    note text default 'it''s new', is_open boolean default true, amount int default -3, extras jsonb[], meta jsonb default '{}');
   create table hidden (id int primary key);
   revoke all on hidden from anon, authenticated;
   create table partial (id int primary key, secret text);
@@ -30,6 +34,7 @@ test('the document at the root shows what the caller may use', async () => {
   expect(Object.keys(body.paths).sort()).toEqual([
     '/records/customers',
     '/records/names',
+    '/records/offers',
     '/records/orders',
     '/records/partial',
     '/records/totals',
@@ -49,7 +54,7 @@ test('the document at the root shows what the caller may use', async () => {
   expect(body.definitions.customers).toMatchObject({
     required: ['id', 'name'],
     properties: {
-      name: { type: 'string', format: 'character varying(20)', maxLength: 20, description: 'How they are called' },
+      name: { type: 'string', format: 'character varying', maxLength: 20, description: 'How they are called' },
       joined: { type: 'string', default: 'now()' },
     },
   });
@@ -57,6 +62,16 @@ test('the document at the root shows what the caller may use', async () => {
     customer: { description: "Note:\nThis is a Foreign Key to `customers.id`.<fk table='customers' column='id'/>" },
     items: { type: 'array', items: { type: 'string' } },
     data: { format: 'jsonb' },
+  });
+  expect(body.definitions.offers.properties).toEqual({
+    id: { type: 'integer', format: 'bigint', description: 'Note:\nThis is a Primary Key.<pk/>' },
+    size: { type: 'string', format: 'public.size', enum: ['small', 'large'], default: 'small' },
+    price: { type: 'number', format: 'numeric', default: 9.5 },
+    note: { type: 'string', format: 'text', default: "it's new" },
+    is_open: { type: 'boolean', format: 'boolean', default: true },
+    amount: { type: 'integer', format: 'integer', default: -3 },
+    extras: { type: 'array', format: 'jsonb[]', items: {} },
+    meta: { format: 'jsonb' },
   });
 });
 

@@ -38,6 +38,8 @@ const FUNCTIONS = `
   create function clash(a text) returns text immutable language sql as $$ select 'text' $$;
   create function fallback(a int) returns text immutable language sql as $$ select 'named' $$;
   create function fallback(json) returns text immutable language sql as $$ select 'json' $$;
+  create function two_bodies(json) returns int immutable language sql as $$ select 1 $$;
+  create function two_bodies(jsonb) returns int immutable language sql as $$ select 2 $$;
   create function writes() returns int volatile language sql as $$ insert into notes values (200, 'w', 0) returning id $$;
   create function lies() returns int stable language plpgsql as $$ begin return writes(); end $$;
   create function dom(p positive) returns positive immutable language sql as $$ select p $$;
@@ -256,6 +258,11 @@ test('a function that cannot be called is explained', async () => {
       'Searched for the function public.add_them with a single json/jsonb parameter, but no matches were found in the schema cache.',
     hint: null,
   });
+  const bodies = await api.as('alice').post('rpc/two_bodies', { a: 1 });
+  expect([bodies.status, bodies.body.message]).toEqual([
+    300,
+    'Could not choose the best candidate function between: public.two_bodies( => json), public.two_bodies( => jsonb)',
+  ]);
   const raw = await api.as('alice').post('rpc/add_them', 'x', { 'content-type': 'text/plain' });
   expect(raw.body).toEqual({
     code: 'PGRST202',

@@ -231,9 +231,10 @@ function columnSchema(schema: Schema, relation: Relation, column: Column): Json 
     (text) => text !== undefined,
   );
   return {
-    ...typeSchema(column.base, column.type),
+    ...typeSchema(column.base),
     ...(column.maxLength !== undefined && { maxLength: column.maxLength }),
-    ...(column.default !== undefined && { default: column.default }),
+    ...(column.base.labels && { enum: column.base.labels }),
+    ...(column.default !== undefined && defaultSchema(column.base, column.default)),
     ...(description.length > 0 && { description: description.join('\n\n') }),
   };
 }
@@ -248,11 +249,30 @@ const JSON_TYPES: Readonly<Record<string, string>> = {
   numeric: 'number',
 };
 
-function typeSchema(type: Type, format = type.name): Json {
-  if (type.short === 'json' || type.short === 'jsonb') return { format };
-  if (type.isArray)
-    return { type: 'array', format, items: { type: JSON_TYPES[type.short.replace(/^_/, '')] ?? 'string' } };
-  return { type: JSON_TYPES[type.short] ?? 'string', format };
+function typeSchema({ name: format, short, isArray }: Type): Json {
+  if (!isArray) return { ...jsonType(short), format };
+  return { type: 'array', format, items: jsonType(short.replace(/^_/, '')) };
+}
+
+/** JSON may be of any type. */
+function jsonType(short: string): Json {
+  return /^jsonb?$/.test(short) ? {} : { type: JSON_TYPES[short] ?? 'string' };
+}
+
+/** A default as the value that it will be; for text also what computes it. Others that are computed are left out. */
+function defaultSchema(type: Type, text: string): Json {
+  const literal = /^'((?:[^']|'')*)'(?:::[^']*)?$/s.exec(text)?.[1]?.replaceAll("''", "'") ?? text;
+  switch (typeSchema(type).type) {
+    case 'string':
+      return { default: literal };
+    case 'boolean':
+      return /^(true|false)$/.test(literal) ? { default: literal === 'true' } : {};
+    case 'integer':
+    case 'number':
+      return /^-?\d+(\.\d+)?$/.test(literal) ? { default: Number(literal) } : {};
+    default:
+      return {};
+  }
 }
 
 function queryType(type: Type): Json {

@@ -41,7 +41,7 @@ export function outputName({ name, path }: Field): string {
 export function parseNames(text: string, what: string): string[] {
   const scanner = scan(text, what);
   const names: string[] = [];
-  do names.push(takeName(scanner, 'field name'));
+  do names.push(takeName(scanner, 'field name (* or [a..z0..9_$])'));
   while (sees(scanner, ',') && ++scanner.at);
   if (scanner.at < text.length) fail(scanner, '"," or end of input');
   return names;

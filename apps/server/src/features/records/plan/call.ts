@@ -67,7 +67,7 @@ function choose(schema: Schema, intent: Intent, found: readonly Routine[]): Rout
 }
 
 function signature({ name, type }: Argument): string {
-  return name === '' ? type.name : `${name} => ${type.name}`;
+  return `${name} => ${type.name}`;
 }
 
 function namedArguments(routine: Routine, intent: Intent, names: readonly string[]): CallArguments {

@@ -105,8 +105,18 @@ const TYPE_KINDS: Record<string, Type['kind']> = {
   m: 'multirange',
 };
 
-function toType({ oid, name, short, schema, kind, category, base }: rows.TypeRow): Type {
-  return { oid, name, short, schema, kind: TYPE_KINDS[kind] ?? 'base', isArray: category === 'A', baseOid: base };
+function toType({ oid, name, short, schema, kind, category, base, labels }: rows.TypeRow): Type {
+  const isArray = category === 'A';
+  return {
+    oid,
+    name,
+    short,
+    schema,
+    kind: TYPE_KINDS[kind] ?? 'base',
+    isArray,
+    baseOid: base,
+    labels: labels ?? undefined,
+  };
 }
 
 const UNKNOWN_TYPE: Type = {
@@ -117,6 +127,7 @@ const UNKNOWN_TYPE: Type = {
   kind: 'base',
   isArray: false,
   baseOid: 0,
+  labels: undefined,
 };
 
 /** The type with all domains taken off. */

@@ -42,12 +42,16 @@ export interface TypeRow {
   category: string;
   relation: number;
   base: number;
+  labels: string[] | null;
 }
 
 /** With the type modifier -1 `character` and `bit` are of any length; without one they would be of length 1. */
 export const types = sql`
   select t.oid, format_type(t.oid, -1) as name, t.typname::text as short, n.nspname::text as schema,
-    t.typtype::text as kind, t.typcategory::text as category, t.typbasetype as base, t.typrelid as relation
+    t.typtype::text as kind, t.typcategory::text as category, t.typbasetype as base, t.typrelid as relation,
+    case t.typtype when 'e' then (
+      select json_agg(e.enumlabel order by e.enumsortorder) from pg_enum e where e.enumtypid = t.oid
+    ) end as labels
   from pg_type t join pg_namespace n on n.oid = t.typnamespace
   where n.nspname not in ('information_schema', 'pg_toast')`;
 

@@ -20,7 +20,7 @@ const BASE_TYPES: readonly TypeRow[] = [
 ];
 
 function type(oid: number, name: string, short: string, category: string): TypeRow {
-  return { oid, name, short, schema: 'pg_catalog', kind: 'b', category, base: 0, relation: 0 };
+  return { oid, name, short, schema: 'pg_catalog', kind: 'b', category, base: 0, relation: 0, labels: null };
 }
 
 const COLOUR = 300;

@@ -12,6 +12,8 @@ export interface Type {
   readonly isArray: boolean;
   /** Of a domain: the type below it. */
   readonly baseOid: number;
+  /** Of an enum: its values, in order. */
+  readonly labels: readonly string[] | undefined;
 }
 
 export interface Column {
