@@ -43,20 +43,11 @@ function renderInsert(context: RenderContext, plan: WritePlan, table: Sql): Sql 
   const names = body?.columns.map(({ column }) => sql.id(column.name)) ?? [];
   if (!body || names.length === 0) {
     // An empty object makes a row of defaults, an empty list of objects none.
-    const rows = body?.kind === 'array' ? sql`select from json_array_elements(${body.value}::json)` : undefined;
-    return rows
-      ? renderDefaultRows(table, plan, rows)
-      : sql`insert into ${table} default values${renderConflict(plan)}`;
+    if (body?.kind !== 'array') return sql`insert into ${table} default values${renderConflict(plan)}`;
+    return sql`insert into ${table} select from json_array_elements(${body.value}::json)${renderConflict(plan)}`;
   }
   const where = action === 'put' ? renderKeyFilter(context, plan) : NOTHING;
   return sql`insert into ${table} (${sql.join(names)}) select ${renderValues(context, body.columns)} from ${renderBody(context, plan)}${where}${conflict ? renderConflict(plan) : NOTHING}`;
-}
-
-/** Several rows of defaults only: no column can be named, so one is given its own default. */
-function renderDefaultRows(table: Sql, { relation }: WritePlan, rows: Sql): Sql {
-  const column = [...relation.columns.values()].find(({ isGenerated }) => !isGenerated);
-  if (!column) return sql`insert into ${table} default values`;
-  return sql`insert into ${table} (${sql.id(column.name)}) select ${sql.raw(column.default ?? 'null')} from (${rows}) r`;
 }
 
 function renderUpdate(context: RenderContext, plan: WritePlan, table: Sql): Sql {
