@@ -1,6 +1,7 @@
 import { expect, onTestFinished, test, vi } from 'vitest';
 import type { Statement, TextRow } from '../../src/platform/db/batch.ts';
 import type { Claims, Db, Settings } from '../../src/platform/db/db.ts';
+import { sql } from '../../src/platform/db/sql.ts';
 import { openDoors, user } from './doors.ts';
 
 const READ_ONLY: Settings = { transaction_read_only: 'on' };
@@ -49,6 +50,24 @@ test('those who share a lane see their own rows, under their own settings', asyn
   const rows = await Promise.all(runs.map(async ({ work }) => (await work)[0] ?? []));
   expect(rows.map((row) => row.slice(1))).toEqual(runs.map(({ expected }) => expected));
   expect(rows.filter(([limit]) => limit === CUT).length).toBeGreaterThan(2);
+});
+
+test('the platform has lanes of its own, for what is said to be short', async () => {
+  const { db, owner } = await openDoors(2);
+  let id = 1_000;
+  const insert = (kind: Statement['kind'], divisor = 1) =>
+    db.system.json<{ limit: string; login: string; quotient: number }>(
+      kind,
+      sql`insert into notes values (${++id}, null, 'new')`,
+      sql`select ${sql.raw(LIMIT)} as "limit", session_user as login, 1 / ${divisor}::int as quotient`,
+    );
+  await expect.poll(async () => (await insert('write'))[0]?.limit, PATIENT).toBe(CUT);
+  const { rows } = await owner.query('select session_user as login');
+  expect(await insert('write')).toEqual([{ limit: CUT, login: rows[0].login, quotient: 1 }]);
+  expect((await insert(undefined))[0]?.limit).not.toBe(CUT);
+  await expect(insert('write', 0)).rejects.toMatchObject({ code: '22012' });
+  const undone = await owner.query('select from notes where id = $1', [id]);
+  expect(undone.rowCount).toBe(0);
 });
 
 test('an error is its own batch’s alone, and undoes it', async () => {

@@ -70,6 +70,7 @@ export async function openSessionAtOnce(
     where id = ${userId} and password = ${password} and (banned_until > now()) is not true
       and not exists (select from auth.factors f where f.user_id = u.id and f.verified_at is not null))`;
   const [session] = await system.json<Session>(
+    'write',
     // First, so that the next statement sees what it had to wait for.
     sql`select from auth.users where id = ${userId} for share`,
     sweptSessions,

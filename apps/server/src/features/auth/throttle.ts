@@ -107,7 +107,9 @@ async function checkPatience(
   network: string | null,
   { sessions = sql`false`, reads = sql`select where false` }: Omit<Origin, 'address'>,
 ): Promise<Standstill> {
-  const [found] = await db.json<Standstill>(sql`
+  const [found] = await db.json<Standstill>(
+    'read',
+    sql`
     with home as (
       select exists (select from auth.sessions s where s.ip_address <<= ${network}::inet and ${sessions}) as "isAtHome"
     )
@@ -122,7 +124,8 @@ async function checkPatience(
         when "isAtHome" then account = ${account} and network = ${network}
         else account = ${account} and network is null or account is null and network = ${network} end
       order by free_at desc limit 1
-    ) longest on true`);
+    ) longest on true`,
+  );
   if (!found) throw new Error('the failures were not read');
   if (found.freeAt) throw outOfPatience(new Date(found.freeAt), found);
   return found;

@@ -76,7 +76,7 @@ export async function readUser(tx: Pick<SystemTx, 'one'>, id: string): Promise<U
 
 /** The same, prepared and in one round trip of its own. @throws AppError AUTH_USER_NOT_FOUND */
 export async function readUserAtOnce({ system }: Pick<Db, 'system'>, id: string): Promise<User> {
-  const [row] = await system.json<UserRow>(sql`select ${USER} from auth.users u where u.id = ${id}`);
+  const [row] = await system.json<UserRow>('read', sql`select ${USER} from auth.users u where u.id = ${id}`);
   if (!row) throw unknownUser(id);
   return toUser(row);
 }

@@ -58,11 +58,9 @@ export async function asActor<Result>(
  * @throws as `asActor`
  */
 export async function readAsActor({ db }: Storage, actor: Actor, deed: string, sql: Sql): Promise<TextRow[]> {
-  if (isAdmin(actor)) return db.system.text(asText(sql));
-  return db
-    .as(actor.claims)
-    .text({ ...asText(sql), kind: 'read' })
-    .catch(explainDenial(actor, deed));
+  const statement: Statement = { ...asText(sql), kind: 'read' };
+  if (isAdmin(actor)) return db.system.text(statement);
+  return db.as(actor.claims).text(statement).catch(explainDenial(actor, deed));
 }
 
 /**

@@ -23,16 +23,18 @@ const firstOf = ([rows = []]: TextRow[][]): TextRow[] => rows;
 
 export interface BatchRunner {
   readonly statements: StatementState;
-  /** Runs a batch on a connection of the pool, and returns the rows of its last statement. */
-  run(login: Login, scope: Role | undefined, batch: readonly Statement[]): Promise<TextRow[]>;
-  /** The same with the rows of as many of the last statements. */
-  runAll(login: Login, scope: Role | undefined, batch: readonly Statement[], kept: number): Promise<TextRow[][]>;
-  /** The same for a user's prologue and statement, on a lane if that is given and has room. */
-  asUser(
-    role: Role,
-    batch: readonly [Statement, Statement],
-    options: { lane: Statement['kind']; signal: (() => AbortSignal) | undefined },
+  /**
+   * Runs a batch and returns the rows of its last statement: on a lane if one is given and has room, else on a
+   * connection of the pool.
+   */
+  run(
+    login: Login,
+    scope: Role | undefined,
+    batch: readonly Statement[],
+    options: { lane: Statement['kind']; signal?: (() => AbortSignal) | undefined },
   ): Promise<TextRow[]>;
+  /** Runs a batch on a connection of the pool, and returns the rows of as many of its last statements. */
+  runAll(login: Login, scope: Role | undefined, batch: readonly Statement[], kept: number): Promise<TextRow[][]>;
   /** Runs a batch on a connection that was taken from a pool. */
   submit(client: PoolClient, scope: Role | undefined, batch: readonly Statement[]): Promise<TextRow[]>;
   close(): Promise<void>;
@@ -42,15 +44,18 @@ const READ_LANES = 4;
 /** More of them would fight for the same rows. */
 const WRITE_LANES = 6;
 
-/** @param users the login for which lanes are opened */
-export function createBatchRunner(users: Login): BatchRunner {
+/** @param logins those for which lanes are opened */
+export function createBatchRunner(logins: readonly Login[]): BatchRunner {
   const statements: StatementState = { epoch: 0, hits: 0, misses: 0 };
   const wires = new WeakMap<PoolClient, Wire>();
-  // Apart, because a commit waits for the disk; those that wait together are written together.
-  const lanes = {
-    read: createLanes(users.config, statements, READ_LANES),
-    write: createLanes(users.config, statements, WRITE_LANES),
-  };
+  const lanes = new Map(
+    logins.map((login) => {
+      // Apart, because a commit waits for the disk; those that wait together are written together.
+      const read = createLanes(login.config, statements, READ_LANES);
+      const write = createLanes(login.config, statements, WRITE_LANES);
+      return [login, { read, write }];
+    }),
+  );
 
   const wireOf = (client: PoolClient): Wire => {
     const known = wires.get(client);
@@ -89,7 +94,7 @@ export function createBatchRunner(users: Login): BatchRunner {
     }
   };
   /** A prepared statement that is out of date has done nothing, and is sent again. */
-  const run = async (...parameters: Parameters<typeof once>) => {
+  const alone = async (...parameters: Parameters<typeof once>) => {
     try {
       return await once(...parameters);
     } catch (error) {
@@ -101,20 +106,19 @@ export function createBatchRunner(users: Login): BatchRunner {
   return {
     statements,
     submit: async (client, scope, batch) => firstOf(await submit(client, scope, batch, 1)),
-    run: async (login, scope, batch) => firstOf(await run(login, scope, batch)),
-    runAll: (login, scope, batch, kept) => run(login, scope, batch, { kept }),
-    async asUser(role, batch, { lane: kind, signal }) {
-      const lane = kind && lanes[kind];
+    runAll: (login, scope, batch, kept) => alone(login, scope, batch, { kept }),
+    async run(login, scope, batch, { lane: kind, signal }) {
+      const lane = kind && lanes.get(login)?.[kind];
       try {
-        const rows = await lane?.run(role, batch);
+        const rows = await lane?.run(scope, batch);
         if (rows) return rows;
       } catch (error) {
         if (!isStaleStatement(error)) throw error;
       }
-      return firstOf(await run(users, role, batch, { signal: signal?.(), measured: lane?.measured }));
+      return firstOf(await alone(login, scope, batch, { signal: signal?.(), measured: lane?.measured }));
     },
     async close() {
-      await Promise.all([lanes.read.close(), lanes.write.close()]);
+      await Promise.all([...lanes.values()].flatMap(({ read, write }) => [read.close(), write.close()]));
     },
   };
 }

@@ -83,8 +83,9 @@ export interface SystemDoor extends Omit<SystemTx, typeof power | 'run' | 'copyF
   /**
    * Several statements in one transaction and one round trip, prepared. Returns the rows of the last, as JSON has them:
    * dates are texts.
+   * @param kind what all of them do
    */
-  json<Row>(...statements: readonly Sql[]): Promise<Row[]>;
+  json<Row>(kind: Statement['kind'], ...statements: readonly Sql[]): Promise<Row[]>;
   /** As at the users' door. */
   tx<Result>(work: (tx: SystemTx) => Promise<Result>, signal?: AbortSignal): Promise<Result>;
   /** As at the users' door. */
@@ -117,7 +118,7 @@ export function createDb({ authenticator, system, onError }: DbOptions): Db {
   const owners = openPool(system, onError);
   const usersLogin = { pool: users, config: authenticator };
   const ownersLogin = { pool: owners, config: system };
-  const runner = createBatchRunner(usersLogin);
+  const runner = createBatchRunner([usersLogin, ownersLogin]);
   const groups = createGroups((claims, statements) =>
     claims
       ? runner.runAll(usersLogin, claims.role, [prologue(claims), ...statements], statements.length)
@@ -127,7 +128,7 @@ export function createDb({ authenticator, system, onError }: DbOptions): Db {
   return {
     as: (claims) => ({
       text: (statement, settings, signal) =>
-        runner.asUser(claims.role, [prologue(claims, settings), statement], {
+        runner.run(usersLogin, claims.role, [prologue(claims, settings), statement], {
           // The lanes' own time limit must not replace one that was asked for.
           lane: settings?.statement_timeout === undefined ? statement.kind : undefined,
           signal,
@@ -146,12 +147,13 @@ export function createDb({ authenticator, system, onError }: DbOptions): Db {
     }),
     system: {
       ...statementsOf(owners),
-      text: (statement) => runner.run(ownersLogin, undefined, [statement]),
+      text: (statement) => runner.run(ownersLogin, undefined, [statement], { lane: statement.kind }),
       grouped: (statement, order) => groups.run(undefined, statement, order),
-      async json<Row>(...statements: readonly Sql[]) {
+      async json<Row>(kind: Statement['kind'], ...statements: readonly Sql[]) {
         const [last = sql``, ...before] = statements.toReversed();
         const asJson = sql`with given as (${last}) select to_json(given) from given`;
-        const rows = await runner.run(ownersLogin, undefined, [...before.toReversed(), asJson].map(toStatement));
+        const batch = [...before.toReversed(), asJson].map(toStatement);
+        const rows = await runner.run(ownersLogin, undefined, batch, { lane: kind });
         return rows.map(([json]): Row => JSON.parse(json ?? 'null'));
       },
       tx: (work, signal) =>

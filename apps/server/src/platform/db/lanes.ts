@@ -41,7 +41,7 @@ export interface Lanes {
    * Runs a batch on a lane and returns the rows of its last statement, whose text decides whether it may.
    * Undefined: it has to run on a connection of its own, and `measured` wants to hear how long it took.
    */
-  run(scope: Role, batch: readonly [Statement, Statement]): Promise<TextRow[] | undefined> | undefined;
+  run(scope: Role | undefined, batch: readonly Statement[]): Promise<TextRow[] | undefined> | undefined;
   measured(text: string, ms: number): void;
   close(): Promise<void>;
 }
@@ -95,7 +95,7 @@ export function createLanes(config: PoolConfig, state: StatementState, max: numb
   return {
     measured: paces.note,
     run(scope, batch) {
-      const pace = paces.find(batch[1].text);
+      const pace = paces.find(batch.at(-1)?.text ?? '');
       const now = performance.now();
       if (!pace?.isShort(now)) return undefined;
       const lane = choose();
