@@ -1,7 +1,7 @@
-/** Signing in beside the bare hash, what that does to everybody else, and a session check beside a bare one. */
-import { Agent, request } from 'node:http';
+/** Signing in beside the bare hash, what that does to everybody else, and a session check beside bare ones. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { hashPassword, isPasswordOf } from '../apps/server/src/features/auth/passwords.ts';
+import { type Connection, openConnection } from './connection.ts';
 import { type Figure, median, share, within } from './figure.ts';
 import { load } from './load.ts';
 import { type Measured, startProgram, withServer } from './server.ts';
@@ -10,6 +10,7 @@ const ROUNDS = 3;
 const SECONDS = 3;
 const IN_FLIGHT = 8;
 const CONNECTIONS = 32;
+const HEALTH_EVERY_MS = 20;
 const USERS = 100;
 const PASSWORD = 'correct horse battery';
 
@@ -17,7 +18,7 @@ export const measureAuth = (): Promise<Figure[]> =>
   withServer(async ({ server, keys, database }) => {
     const hashed = await hashPassword(PASSWORD);
     await importUsers(server, keys, hashed);
-    return [...(await measureSignIn(server, hashed)), await measureSessionCheck(server, database)];
+    return [...(await measureSignIn(server, hashed)), ...(await measureSessionCheck(server, database))];
   });
 
 const emailOf = (index: number) => `user${index % USERS}@example.com`;
@@ -42,68 +43,58 @@ async function measureSignIn(server: Measured, hashed: string): Promise<Figure[]
   const bare: number[] = [];
   const lags: number[] = [];
   let next = 0;
-  const agent = new Agent({ keepAlive: true, maxSockets: IN_FLIGHT });
+  const connections = await Promise.all(Array.from({ length: IN_FLIGHT }, () => openConnection(server.url)));
+  const signIns = connections.map((connection) => () => signIn(connection, emailOf(next++)));
+  const hashes = connections.map(() => () => isPasswordOf(hashed, PASSWORD));
   for (let round = 0; round <= ROUNDS; round++) {
     const isOver = new AbortController();
     const watching = watchHealth(server, isOver.signal);
-    const rate = await perSecond(() => signIn(server, agent, emailOf(next++)));
+    const rate = await perSecond(signIns);
     isOver.abort();
-    const bareRate = await perSecond(async () => void (await isPasswordOf(hashed, PASSWORD)));
+    const bareRate = await perSecond(hashes);
     const latencies = await watching;
     if (round === 0) continue; // warm-up
     ours.push(rate);
     bare.push(bareRate);
     lags.push(percentile(latencies, 0.99));
   }
-  agent.destroy();
+  for (const connection of connections) connection.close();
   return [
     share(`sign-in, ${IN_FLIGHT} in flight, beside argon2id alone`, median(ours), median(bare), 0.85),
     within(`health check meanwhile, p99`, median(lags), 20, 'ms'),
   ];
 }
 
-async function perSecond(work: () => Promise<void>): Promise<number> {
+/** How often works are done that run beside each other, each again and again. */
+async function perSecond(works: readonly (() => Promise<unknown>)[]): Promise<number> {
   const began = performance.now();
   let done = 0;
-  const lane = async () => {
+  const repeat = async (work: () => Promise<unknown>) => {
     while (performance.now() - began < SECONDS * 1000) {
       await work();
       done++;
     }
   };
-  await Promise.all(Array.from({ length: IN_FLIGHT }, lane));
+  await Promise.all(works.map(repeat));
   return (done * 1000) / (performance.now() - began);
 }
 
-function signIn({ url }: Measured, agent: Agent, email: string): Promise<void> {
+function signIn(connection: Connection, email: string): Promise<void> {
   const body = JSON.stringify({ email, password: PASSWORD });
-  const headers = { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) };
-  return send(`${url}/api/auth/sessions?client_type=server`, { method: 'POST', agent, headers }, body);
-}
-
-function send(url: string, options: object, body?: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const outgoing = request(url, options, (reply) => {
-      reply.resume().once('end', () => {
-        if (reply.statusCode === 200) resolve();
-        else reject(new Error(`${url} answered ${reply.statusCode}`));
-      });
-    });
-    outgoing.once('error', reject).end(body);
-  });
+  return connection.send('POST', '/api/auth/sessions?client_type=server', body);
 }
 
 /** How long health checks take, one after the other. */
 async function watchHealth({ url }: Measured, isOver: AbortSignal): Promise<number[]> {
-  const agent = new Agent({ keepAlive: true });
+  const connection = await openConnection(url);
   const latencies: number[] = [];
   while (!isOver.aborted) {
     const began = performance.now();
-    await send(`${url}/api/health`, { agent });
+    await connection.send('GET', '/api/health');
     latencies.push(performance.now() - began);
-    await sleep(5);
+    await sleep(HEALTH_EVERY_MS);
   }
-  agent.destroy();
+  connection.close();
   return latencies;
 }
 
@@ -112,7 +103,8 @@ function percentile(values: readonly number[], share: number): number {
   return sorted[Math.floor(sorted.length * share)] ?? Number.NaN;
 }
 
-async function measureSessionCheck(server: Measured, database: object): Promise<Figure> {
+/** Beside a handler that verifies the token, and beside one that reads the user as well, as ours has to. */
+async function measureSessionCheck(server: Measured, database: object): Promise<Figure[]> {
   const reply = await fetch(`${server.url}/api/auth/sessions?client_type=server`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
@@ -123,20 +115,21 @@ async function measureSessionCheck(server: Measured, database: object): Promise<
   const twin = await startProgram('bench/token-ceiling.ts', { JWKS, DATABASE: JSON.stringify(database) }, '/health');
   const headers = { authorization: `Bearer ${accessToken}` };
   const options = { method: 'GET', headers, connections: CONNECTIONS, seconds: SECONDS };
+  const urls = [`${server.url}/api/auth/sessions/current`, `${twin.url}/claims`, `${twin.url}/user`];
+  const rates: number[][] = urls.map(() => []);
   try {
-    const ours: number[] = [];
-    const ceiling: number[] = [];
     for (let round = 0; round <= ROUNDS; round++) {
-      const pair = [
-        await load(`${server.url}/api/auth/sessions/current`, options),
-        await load(`${twin.url}/`, options),
-      ] as const;
-      if (round === 0) continue; // warm-up
-      ours.push(pair[0].rate);
-      ceiling.push(pair[1].rate);
+      for (const [index, url] of urls.entries()) {
+        const { rate } = await load(url, options);
+        if (round > 0) rates[index]?.push(rate); // before that, warm-up
+      }
     }
-    return share(`session check, ${CONNECTIONS} connections`, median(ours), median(ceiling), 0.8);
   } finally {
     await twin.stop();
   }
+  const [ours = NaN, claims = NaN, user = NaN] = rates.map(median);
+  return [
+    share(`session check, ${CONNECTIONS} connections, beside a bare verification`, ours, claims, 0.8),
+    share(`session check beside one that reads the user as well`, ours, user, 0.8),
+  ];
 }

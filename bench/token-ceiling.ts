@@ -1,9 +1,9 @@
 /**
- * The ceiling of a session check: a bare Fastify handler that verifies an access token with `jose` and reads the user
- * with one prepared statement.
+ * The ceilings of a session check: bare Fastify handlers that verify an access token with `jose`. One answers its
+ * claims, the other reads the user with one prepared statement.
  */
 import { fastify } from 'fastify';
-import { createLocalJWKSet, jwtVerify } from 'jose';
+import { createLocalJWKSet, type JWTPayload, jwtVerify } from 'jose';
 import { Pool } from 'pg';
 
 const keys = createLocalJWKSet(JSON.parse(process.env.JWKS ?? ''));
@@ -17,12 +17,18 @@ const USER = `
   from auth.users u where id = $1`;
 
 app.get('/health', () => 'ok');
-app.get('/', async ({ headers }, reply) => {
-  const token = headers.authorization?.slice('Bearer '.length) ?? '';
-  const { payload } = await jwtVerify(token, keys, { algorithms: ['RS256'], requiredClaims: ['sub', 'exp'] });
-  const { rows } = await pool.query({ name: 'user', text: USER, values: [payload.sub], rowMode: 'array' });
+app.get('/claims', ({ headers }) => claimsOf(headers));
+app.get('/user', async ({ headers }, reply) => {
+  const { sub } = await claimsOf(headers);
+  const { rows } = await pool.query({ name: 'user', text: USER, values: [sub], rowMode: 'array' });
   return reply.header('content-type', 'application/json; charset=utf-8').send(rows[0]?.[0]);
 });
+
+async function claimsOf({ authorization }: { authorization?: string }): Promise<JWTPayload> {
+  const token = authorization?.slice('Bearer '.length) ?? '';
+  const { payload } = await jwtVerify(token, keys, { algorithms: ['RS256'], requiredClaims: ['sub', 'exp'] });
+  return payload;
+}
 
 await app.listen({ host: '127.0.0.1', port: Number(process.env.PORT) });
 process.once('SIGTERM', () => void app.close().then(() => pool.end()));

@@ -157,17 +157,17 @@ test('where addresses must be verified, only verified users sign in', async () =
   expect((await app.as('nobody').post(PATH, ALICE)).status).toBe(200);
 });
 
-test('signing in sweeps some of the sessions that have expired', async () => {
+test('one sign-in of twenty sweeps some of the sessions that have expired', async () => {
   const app = await startApp();
   const { user } = await signUp(app);
   await app.sql(
     `insert into auth.sessions (kind, subject, user_id, csrf_nonce, expires_at)
-     select 'user', $1::text, $1::uuid, 'n', now() - interval '1 day' from generate_series(1, 60)`,
+     select 'user', $1::text, $1::uuid, 'n', now() - interval '1 day' from generate_series(1, 110)`,
     [user.id],
   );
-  await app.as('nobody').post(PATH, ALICE);
+  for (let attempt = 0; attempt < 20; attempt++) await app.as('nobody').post(PATH, ALICE);
   const [left] = await app.sql<{ expired: number; alive: number }>(`
     select count(*) filter (where expires_at < now())::int as expired,
            count(*) filter (where expires_at > now())::int as alive from auth.sessions`);
-  expect(left).toEqual({ expired: 10, alive: 2 });
+  expect(left).toEqual({ expired: 10, alive: 21 });
 });

@@ -16,6 +16,7 @@ import { checkPasswordRules } from './passwords.ts';
 import { checkRedirect, withParameters } from './redirects.ts';
 import { createRefreshTokens } from './refresh-tokens.ts';
 import { checkAnswer } from './second-factor.ts';
+import { createSessionOpening } from './sessions.ts';
 import { checkPassword, userClaims } from './sign-in.ts';
 import { signUp } from './sign-up.ts';
 import { createThrottle } from './throttle.ts';
@@ -81,6 +82,7 @@ export function createFrontDoor(
     cipher,
     throttle: createThrottle(db.system),
     customClaims,
+    openSessionAtOnce: createSessionOpening(db),
     refreshTokens: createRefreshTokens(jwtSecret),
     outbox: createOutbox(cipher),
     codes: createEmailCodes(jwtSecret),

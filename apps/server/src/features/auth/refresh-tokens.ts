@@ -1,7 +1,8 @@
 import { createHmac, createSecretKey } from 'node:crypto';
-import { jwtVerify, SignJWT } from 'jose';
+import { jwtVerify } from 'jose';
 import { z } from 'zod';
 import { AppError } from '#platform/errors.ts';
+import { signingInput } from '#platform/tokens/signing-input.ts';
 import { isEqual } from './equal.ts';
 import { type PresentedSession, type Realm, SESSION_SECONDS, type Session } from './sessions.ts';
 
@@ -17,7 +18,7 @@ const ClaimsSchema = z.object({
 
 export interface RefreshTokens {
   /** The token of a session as it stands: the same session always gives the same token. */
-  sign(session: Session): Promise<string>;
+  sign(session: Session): string;
   /** What a token of this realm that has not expired says of its session; undefined for anything else. */
   read(token: string | undefined, realm: Realm): Promise<PresentedSession | undefined>;
   /** What a web client must send as X-CSRF-Token along with its cookie. It stays the same for a whole session. */
@@ -38,13 +39,14 @@ export function createRefreshTokens(jwtSecret: string): RefreshTokens {
 
   return {
     csrfToken,
-    sign: ({ id, realm, subject, csrfNonce, generation, rotatedAt }) =>
-      new SignJWT({ sub: subject, type: 'refresh', csrfNonce, sessionType: realm, sid: id, gen: generation })
-        .setProtectedHeader({ alg: 'HS256', typ: 'JWT' })
-        .setIssuer('insforge')
-        .setIssuedAt(rotatedAt)
-        .setExpirationTime(rotatedAt + SESSION_SECONDS)
-        .sign(key),
+    sign({ id, realm, subject, csrfNonce, generation, rotatedAt }) {
+      const session = { sub: subject, type: 'refresh', csrfNonce, sessionType: realm, sid: id, gen: generation };
+      const input = signingInput(
+        { alg: 'HS256', typ: 'JWT' },
+        { ...session, iss: 'insforge', iat: rotatedAt, exp: rotatedAt + SESSION_SECONDS },
+      );
+      return `${input}.${createHmac('sha256', key).update(input).digest('base64url')}`;
+    },
 
     async read(token, realm) {
       if (!token) return undefined;

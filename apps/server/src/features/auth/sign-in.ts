@@ -4,14 +4,13 @@ import type { Claims, Db } from '#platform/db/db.ts';
 import { AppError } from '#platform/errors.ts';
 import type { AccessTokens } from '#platform/tokens/access-tokens.ts';
 import { letIn, type Proof, type Standing } from './admission.ts';
-import { readConfig } from './config.ts';
 import type { CustomClaims } from './custom-claims.ts';
 import { hashPassword, isOutdated, isPasswordOf } from './passwords.ts';
 import type { RefreshTokens } from './refresh-tokens.ts';
 import {
   type Device,
+  type OpenSessionAtOnce,
   openSession,
-  openSessionAtOnce,
   type PresentedSession,
   rotateSession,
   type Session,
@@ -26,6 +25,7 @@ export interface Auth {
   refreshTokens: RefreshTokens;
   throttle: Throttle;
   customClaims: CustomClaims;
+  openSessionAtOnce: OpenSessionAtOnce;
 }
 
 /** What a client holds of its session. Web clients get the refresh token as a cookie. */
@@ -55,8 +55,8 @@ export async function checkPassword(
   const { db } = auth;
   const startedAt = performance.now();
   const check = async (row: unknown) => {
-    const { user, password: hashed = null } = toFound(row) ?? {};
-    return (await isPasswordOf(hashed, password)) && user && hashed ? { user, hashed } : undefined;
+    const { user, password: hashed = null, mustVerify } = toFound(row) ?? {};
+    return (await isPasswordOf(hashed, password)) && user && hashed ? { user, hashed, mustVerify } : undefined;
   };
   const found = await auth.throttle.attempt(`user:${email}`, check, {
     ...originOf(email, address),
@@ -66,8 +66,8 @@ export async function checkPassword(
     await delay(Math.max(0, startedAt + WRONG_PASSWORD_MS - performance.now()));
     throw wrongPassword();
   }
-  const { user, hashed } = found;
-  if (!user.emailVerified && (await readConfig(db.system)).requireEmailVerification) {
+  const { user, hashed, mustVerify } = found;
+  if (mustVerify) {
     throw new AppError('FORBIDDEN', 'The address must be verified before signing in', {
       nextActions:
         'Open the verification mail. An admin can create verified users, or turn requireEmailVerification off.',
@@ -103,7 +103,7 @@ export async function startUserSession(auth: Auth, proof: Proof, device: Device)
   const { user, aal } = proof;
   const { password } = proof;
   const session =
-    (password === undefined ? undefined : await openSessionAtOnce(auth.db, { userId: user.id, password }, device)) ??
+    (password === undefined ? undefined : await auth.openSessionAtOnce({ userId: user.id, password }, device)) ??
     (await letIn(auth.db, proof, (tx) => openSession(tx, { realm: 'user', subject: user.id, aal }, device)));
   return { user, ...(await issueTokens(auth, session, user)) };
 }
@@ -130,7 +130,7 @@ export async function issueTokens(
     : ({ sub: session.subject, role: 'project_admin' } as const);
   return {
     accessToken: await tokens.sign(claims, session.id),
-    refreshToken: await refreshTokens.sign(session),
+    refreshToken: refreshTokens.sign(session),
     csrfToken: refreshTokens.csrfToken(session),
   };
 }

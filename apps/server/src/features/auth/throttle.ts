@@ -67,10 +67,13 @@ export function createThrottle(db: Pick<SystemDoor, 'query' | 'json'>): Throttle
       inTurn(account, () =>
         fewAtATime(address ?? account, async () => {
           const network = address === null ? null : networkOf(address);
-          const { isAtHome, hasFailures, read } = await checkPatience(db, account, network, origin);
+          const { hasFailures, isWaiting, read } = await lookUp(db, account, network, origin.reads);
+          // Where nobody has failed of late, which is nearly always, it does not matter whether this is a home.
+          if (isWaiting) await checkPatience(db, account, network, await isAtHome(db, network, origin.sessions));
           const result = await attempt(read);
           if (result === undefined) {
-            await countFailure(db, { account, network: isAtHome ? network : null }, ACCOUNT);
+            const home = (await isAtHome(db, network, origin.sessions)) ? network : null;
+            await countFailure(db, { account, network: home }, ACCOUNT);
             if (network !== null) await countFailure(db, { account: null, network }, NETWORK);
           } else if (hasFailures) await clear(account);
           return result;
@@ -89,15 +92,47 @@ function networkOf(address: string): string {
   return `${groups.slice(0, 4).join(':')}::/64`;
 }
 
-interface Standstill {
-  isAtHome: boolean;
-  hasFailures: boolean;
-  /** Null where no wait is on. */
-  freeAt: string | null;
-  seconds: number;
-  isAccount: boolean;
+interface Found {
+  /** Null where nobody has failed. */
+  hasFailures: boolean | null;
+  /** True where a wait is on that may be one for this attempt. */
+  isWaiting: boolean | null;
   /** Null where there is nothing to read. */
   read: unknown;
+}
+
+async function lookUp(
+  db: Pick<SystemDoor, 'json'>,
+  account: string,
+  network: string | null,
+  reads = sql`select where false`,
+): Promise<Found> {
+  const [found] = await db.json<Found>(
+    'read',
+    sql`
+    select f.*, (select to_json(r) from (${reads}) r) as read from (
+      select bool_or(account is not null) as "hasFailures",
+        -- Not now(), which may be before a failure that this statement sees already.
+        bool_or(free_at > clock_timestamp()) as "isWaiting"
+      from auth.login_failures where account = ${account} or account is null and network = ${network}) f`,
+  );
+  if (!found) throw new Error('the failures were not read');
+  return found;
+}
+
+async function isAtHome(db: Pick<SystemDoor, 'json'>, network: string | null, sessions = sql`false`): Promise<boolean> {
+  if (network === null) return false;
+  const rows = await db.json(
+    'read',
+    sql`select from auth.sessions s where s.ip_address <<= ${network}::inet and ${sessions} limit 1`,
+  );
+  return rows.length > 0;
+}
+
+interface Wait {
+  freeAt: string;
+  seconds: number;
+  isAccount: boolean;
 }
 
 /** @throws AppError TOO_MANY_REQUESTS */
@@ -105,33 +140,23 @@ async function checkPatience(
   db: Pick<SystemDoor, 'json'>,
   account: string,
   network: string | null,
-  { sessions = sql`false`, reads = sql`select where false` }: Omit<Origin, 'address'>,
-): Promise<Standstill> {
-  const [found] = await db.json<Standstill>(
+  isHome: boolean,
+): Promise<void> {
+  const counts = isHome
+    ? sql`account = ${account} and network = ${network}`
+    : sql`(account = ${account} and network is null or account is null and network = ${network})`;
+  const [wait] = await db.json<Wait>(
     'read',
     sql`
-    with home as (
-      select exists (select from auth.sessions s where s.ip_address <<= ${network}::inet and ${sessions}) as "isAtHome"
-    )
-    select "isAtHome", longest.free_at as "freeAt", longest.account is not null as "isAccount",
-      ceil(extract(epoch from longest.free_at - clock_timestamp()))::float8 as seconds,
-      exists (select from auth.login_failures where account = ${account}) as "hasFailures",
-      (select to_json(r) from (${reads}) r) as read
-    from home left join lateral (
-      select free_at, account from auth.login_failures f
-      -- Not now(), which may be before a failure that this statement sees already.
-      where free_at > clock_timestamp() and case
-        when "isAtHome" then account = ${account} and network = ${network}
-        else account = ${account} and network is null or account is null and network = ${network} end
-      order by free_at desc limit 1
-    ) longest on true`,
+    select free_at as "freeAt", account is not null as "isAccount",
+      ceil(extract(epoch from free_at - clock_timestamp()))::float8 as seconds
+    from auth.login_failures where free_at > clock_timestamp() and ${counts}
+    order by free_at desc limit 1`,
   );
-  if (!found) throw new Error('the failures were not read');
-  if (found.freeAt) throw outOfPatience(new Date(found.freeAt), found);
-  return found;
+  if (wait) throw outOfPatience(new Date(wait.freeAt), wait);
 }
 
-function outOfPatience(freeAt: Date, { isAccount, seconds }: Standstill): AppError {
+function outOfPatience(freeAt: Date, { isAccount, seconds }: Wait): AppError {
   const until = freeAt.toISOString();
   const where = isAccount ? 'for this account' : 'from this network';
   return new AppError('TOO_MANY_REQUESTS', `Too many failed sign-ins ${where}; try again after ${until}`, {

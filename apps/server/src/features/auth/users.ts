@@ -83,25 +83,32 @@ export async function readUserAtOnce({ system }: Pick<Db, 'system'>, id: string)
 
 interface FoundRow extends UserRow {
   password: string | null;
+  mustVerify: boolean;
+}
+
+interface Found {
+  user: User;
+  password: string | null;
+  /** True where nobody has proved the address, and that is asked for. */
+  mustVerify: boolean;
 }
 
 /** The row of the user with this address; the oldest where imports brought several. */
 export const byEmail = (email: string) => sql`
-  select ${USER}, u.password from auth.users u
+  select ${USER}, u.password,
+    u.email_verified is not true and exists (select from auth.config where require_email_verification) as "mustVerify"
+  from auth.users u
   where lower(u.email) = lower(${email}) order by u.created_at, u.id limit 1`;
 
 /** What a row of `byEmail` says, as it is or from JSON. */
-export function toFound(row: unknown): { user: User; password: string | null } | undefined {
+export function toFound(row: unknown): Found | undefined {
   if (!row) return undefined;
-  const { password, ...user } = row as FoundRow;
-  return { user: toUser(user), password };
+  const { password, mustVerify, ...user } = row as FoundRow;
+  return { user: toUser(user), password, mustVerify };
 }
 
 /** The user with this address and their password hash. */
-export async function findByEmail(
-  tx: Pick<SystemTx, 'one'>,
-  email: string,
-): Promise<{ user: User; password: string | null } | undefined> {
+export async function findByEmail(tx: Pick<SystemTx, 'one'>, email: string): Promise<Found | undefined> {
   return toFound(await tx.one(byEmail(email)));
 }
 
