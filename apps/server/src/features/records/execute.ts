@@ -58,11 +58,11 @@ function countedRow([count = null, merged = null]: TextRow = []): TextRow {
   return row;
 }
 
-/** What a volatile function does beside writing rows is not known, nor what EXPLAIN ANALYZE runs. */
+/** What volatile functions and triggers do beside writing rows is not known, nor what EXPLAIN ANALYZE runs. */
 function kindOf({ node: { source }, isReadOnly, write, format }: RequestPlan): Statement['kind'] {
   if (format.plan || (source.kind === 'call' && source.call.routine.isVolatile)) return undefined;
   if (isReadOnly) return 'read';
-  return write && 'write';
+  return write && !write.relation.runsCode ? 'write' : undefined;
 }
 
 /** Carries the result out of a transaction that must not commit. */

@@ -170,6 +170,7 @@ function toRelation(row: rows.RelationRow, columns: Column[], primaryKey: string
     columns: new Map(columns.map((column) => [column.name, column])),
     primaryKey,
     can: { insert: (row.events & 8) > 0, update: (row.events & 4) > 0, delete: (row.events & 16) > 0 },
+    runsCode: row.runs_code,
     comment: row.comment ?? undefined,
   };
 }

@@ -62,14 +62,39 @@ export interface RelationRow {
   kind: string;
   rowtype: number;
   events: number;
+  runs_code: boolean;
   comment: string | null;
 }
 
-/** 28 in `events`: insert (8), update (4), delete (16), by nature or by INSTEAD OF triggers. */
+/** The body of a trigger that stamps a row with the time, which most tables have. */
+const STAMP = String.raw`^\s*begin\s+new\.("\w+"|\w+)\s*:?=\s*(now\(\)|current_timestamp)\s*;\s*return\s+new\s*;\s*end\s*;?\s*$`;
+
+/**
+ * 28 in `events`: insert (8), update (4), delete (16), by nature or by INSTEAD OF triggers.
+ * A write reaches partitions, what inherits, what references by a key that cascades, and what is below a view.
+ */
 export const relations = (schemas: number[]) => sql`
+  with recursive reaches (above, below) as (
+    select inhparent, inhrelid from pg_inherits
+    union all
+    select confrelid, conrelid from pg_constraint
+    where contype = 'f' and (confdeltype in ('c', 'n', 'd') or confupdtype in ('c', 'n', 'd'))
+    union all
+    select r.ev_class, d.refobjid
+    from pg_rewrite r
+    join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid and d.refclassid = 'pg_class'::regclass
+  ), own_code (relation) as (
+    select t.tgrelid from pg_trigger t join pg_proc p on p.oid = t.tgfoid join pg_language l on l.oid = p.prolang
+    where not t.tgisinternal and t.tgenabled <> 'D' and not (l.lanname = 'plpgsql' and p.prosrc ~* ${STAMP})
+    union
+    select ev_class from pg_rewrite where rulename <> '_RETURN'
+  ), code (relation) as (
+    select relation from own_code union select r.above from code join reaches r on r.below = code.relation
+  )
   select c.oid, n.nspname::text as schema, c.relname::text as name, c.relkind::text as kind, c.reltype as rowtype,
     case when c.relkind in ('r', 'p') then 28 when c.relkind = 'm' then 0
       else pg_relation_is_updatable(c.oid, true) end as events,
+    c.oid in (select relation from code) as runs_code,
     obj_description(c.oid, 'pg_class') as comment
   from pg_class c join pg_namespace n on n.oid = c.relnamespace
   where c.relkind in ('r', 'v', 'm', 'f', 'p') and not c.relispartition and n.oid = any (${schemas})

@@ -104,7 +104,7 @@ function ownTypes(word: Wording, schemaName: string): TypeRow[] {
 }
 
 function relation(oid: number, schema: string, name: string): RelationRow {
-  return { oid, schema, name, kind: 'r', rowtype: oid + 100, events: 28, comment: null };
+  return { oid, schema, name, kind: 'r', rowtype: oid + 100, events: 28, runs_code: false, comment: null };
 }
 
 function columnsOf(

@@ -43,6 +43,8 @@ export interface Relation {
   readonly columns: ReadonlyMap<string, Column>;
   readonly primaryKey: readonly string[];
   readonly can: { readonly insert: boolean; readonly update: boolean; readonly delete: boolean };
+  /** Writing to it may run triggers or rules of the project, which may do anything. */
+  readonly runsCode: boolean;
   readonly comment: string | undefined;
 }
 
