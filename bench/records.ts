@@ -139,7 +139,9 @@ async function answerOf(url: string, request: RequestInit): Promise<unknown> {
 /** The SQL text that our last request ran, as PostgreSQL reports it. */
 async function statementOf(owner: Client, parameter: BareStatement['parameter']): Promise<BareStatement> {
   const { rows } = await owner.query<{ query: string }>(
-    `select query from pg_stat_activity where usename = 'authenticator' order by query_start desc limit 1`,
+    // A connection that was opened and not used yet has not begun anything.
+    `select query from pg_stat_activity where usename = 'authenticator' and query_start is not null
+     order by query_start desc limit 1`,
   );
   const text = rows[0]?.query ?? '';
   const count = new Set(text.match(/\$\d+/g)).size;
