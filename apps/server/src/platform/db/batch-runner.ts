@@ -40,9 +40,10 @@ export interface BatchRunner {
   close(): Promise<void>;
 }
 
-const READ_LANES = 4;
-/** More of them would fight for the same rows. */
-const WRITE_LANES = 6;
+/** A lane that always has work spares wake-ups. */
+const READ_LANES = { max: 4, filledMs: 4 };
+/** Commits that wait for the disk at the same time are written together, and each lane has only one. */
+const WRITE_LANES = { max: 10, filledMs: 0 };
 
 /** @param logins those for which lanes are opened */
 export function createBatchRunner(logins: readonly Login[]): BatchRunner {
@@ -50,7 +51,7 @@ export function createBatchRunner(logins: readonly Login[]): BatchRunner {
   const wires = new WeakMap<PoolClient, Wire>();
   const lanes = new Map(
     logins.map((login) => {
-      // Apart, because a commit waits for the disk; those that wait together are written together.
+      // Apart, because a commit waits for the disk.
       const read = createLanes(login.config, statements, READ_LANES);
       const write = createLanes(login.config, statements, WRITE_LANES);
       return [login, { read, write }];

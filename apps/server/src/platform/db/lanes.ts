@@ -14,8 +14,7 @@ import { Wire } from './wire.ts';
 
 /** The longest that one statement can hold up the others. */
 const CUT_MS = 50;
-/** So much work may be waiting on a lane before the next one is used, and so much on all before there is no room. */
-const FILLED_MS = 4;
+/** So much work may be waiting on every lane before there is no room. */
 const FULL_MS = 10;
 /** The most that a statement which is cut can have behind it. */
 const MAX_DEPTH = 32;
@@ -46,11 +45,15 @@ export interface Lanes {
   close(): Promise<void>;
 }
 
-/**
- * Opens lanes for a login when there is work for them.
- * @param max how many at most
- */
-export function createLanes(config: PoolConfig, state: StatementState, max: number): Lanes {
+interface LaneOptions {
+  /** How many lanes at most. */
+  max: number;
+  /** So much work may be waiting on a lane before the next one is used. */
+  filledMs: number;
+}
+
+/** Opens lanes for a login when there is work for them. */
+export function createLanes(config: PoolConfig, state: StatementState, { max, filledMs }: LaneOptions): Lanes {
   const lanes = new Map<Client, Lane>();
   const paces = createPaces();
   let opening: Promise<void> | undefined;
@@ -85,7 +88,7 @@ export function createLanes(config: PoolConfig, state: StatementState, max: numb
     let best: Lane | undefined;
     for (const lane of lanes.values()) {
       if (!lane.wire.isOpen || lane.isStalled || lane.wire.depth >= MAX_DEPTH) continue;
-      if (lane.backlog < FILLED_MS) return lane;
+      if (lane.backlog <= filledMs) return lane;
       if (lane.backlog < (best?.backlog ?? FULL_MS)) best = lane;
     }
     if (lanes.size < max && !isClosed) opening ??= open().finally(() => (opening = undefined));
