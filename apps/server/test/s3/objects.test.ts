@@ -454,6 +454,50 @@ test('what is deleted is gone, with its bytes, and deleting it again is no error
   await vi.waitFor(async () => expect(await s3.stored()).toMatchObject({ objects: [], blobs: 0 }));
 });
 
+test('a delete may depend on the version that it deletes', async () => {
+  const s3 = await startWithBucket();
+  const remove = (Key: string, IfMatch: string) => s3.client.send(new DeleteObjectCommand({ Bucket, Key, IfMatch }));
+  const first = await put(s3, 'k');
+  const second = await put(s3, 'k', { Body: 'second' });
+  await expect(remove('k', first.ETag ?? '')).rejects.toEqual(failsWith('PreconditionFailed', 412));
+  expect((await read(s3, 'k')).toString()).toBe('second');
+  await remove('k', second.ETag ?? '');
+  await expect(remove('k', second.ETag ?? '')).rejects.toEqual(failsWith('NoSuchKey', 404));
+  await expect(remove('k', '*')).rejects.toEqual(failsWith('NoSuchKey', 404));
+  await put(s3, 'k');
+  await remove('k', '*');
+  expect((await s3.stored()).objects).toEqual([]);
+
+  const { ETag } = await put(s3, 'a');
+  await put(s3, 'b');
+  await put(s3, 'c', { Body: 'changed' });
+  const Objects = [{ Key: 'a', ETag }, { Key: 'b' }, { Key: 'c', ETag }, { Key: 'd', ETag }, { Key: 'c', Size: 7 }];
+  const { Deleted, Errors } = await s3.client.send(new DeleteObjectsCommand({ Bucket, Delete: { Objects } }));
+  expect(Deleted?.map(({ Key }) => Key)).toEqual(['a', 'b']);
+  expect(Errors?.map(({ Key, Code }) => [Key, Code])).toEqual([
+    ['c', 'PreconditionFailed'],
+    ['d', 'NoSuchKey'],
+    ['c', 'NotImplemented'],
+  ]);
+  expect((await s3.stored()).objects).toEqual(['files/c']);
+  const bySize = new DeleteObjectCommand({ Bucket, Key: 'c', IfMatchSize: 1 });
+  await expect(s3.client.send(bySize)).rejects.toEqual(failsWith('NotImplemented', 501));
+});
+
+test('of a write and a delete at the same time that depend on one version, one does', async () => {
+  const s3 = await startWithBucket();
+  for (let round = 0; round < 10; round++) {
+    const { ETag } = await put(s3, 'k', { Body: `before ${round}` });
+    const results = await Promise.allSettled([
+      put(s3, 'k', { IfMatch: ETag, Body: `after ${round}` }),
+      s3.client.send(new DeleteObjectCommand({ Bucket, Key: 'k', IfMatch: ETag })),
+    ]);
+    expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
+    const isThere = results[0].status === 'fulfilled';
+    expect((await s3.stored()).objects).toEqual(isThere ? ['files/k'] : []);
+  }
+});
+
 test.each([
   ['PutObject', new PutObjectCommand({ Bucket: 'nowhere', Key: 'k', Body: 'x' })],
   ['GetObject', new GetObjectCommand({ Bucket: 'nowhere', Key: 'k' })],

@@ -1,9 +1,11 @@
 import {
   copyObject as copyStoredObject,
   deleteObjects as deleteStoredObjects,
+  deleteVersion,
   getObject as getStoredObject,
   headObject as headStoredObject,
   putObject as putStoredObject,
+  readVersion,
   type StoredObject,
 } from '#features/storage/index.ts';
 import { quoteEtag, type S3Context, type S3Reply, xmlReply } from './context.ts';
@@ -20,7 +22,7 @@ import {
 import { readDocument } from './payload.ts';
 import { headerOf, type S3Request } from './request.ts';
 import { readTags, readTagsHeader, writeTags } from './tagging.ts';
-import { childrenOf, parseXml, textOf, type XmlNode } from './xml.ts';
+import { childrenOf, parseXml, textOf, type XmlNode, type XmlValue } from './xml.ts';
 
 type ByteRange = { start: number; end: number };
 
@@ -122,28 +124,53 @@ function checksumNodes({ metadata }: StoredObject): XmlNode[] {
   return Object.entries(metadata?.checksums ?? {}).map(([algorithm, value]) => [`Checksum${algorithm}`, value]);
 }
 
-/** Gone is gone: a key that was not there is no error. */
+/** Gone is gone: without a condition, a key that was not there is no error. */
 export async function deleteObject({ storage, actor, request }: S3Context): Promise<S3Reply> {
   const { bucket, key } = request;
   await storage.buckets.get(bucket);
-  if (headerOf(request, 'if-match') !== undefined) throw new S3Error('NotImplemented', 'Deletes take no condition');
-  await deleteStoredObjects(storage, actor, bucket, [key]);
+  const version = headerOf(request, 'if-match');
+  if (version === undefined) await deleteStoredObjects(storage, actor, bucket, [key]);
+  else {
+    const problem = await deleteIfMatch(storage, actor, { bucket, key, version });
+    if (problem) throw problem;
+  }
   return { status: 204 };
+}
+
+/** @returns why it was not deleted */
+async function deleteIfMatch(
+  storage: S3Context['storage'],
+  actor: S3Context['actor'],
+  { bucket, key, version }: { bucket: string; key: string; version: string },
+): Promise<S3Error | undefined> {
+  const found = await deleteVersion(storage, actor, { bucket, key, expected: readVersion(version) });
+  if (found === 'nothing') return new S3Error('NoSuchKey', undefined, { Key: key });
+  return found === 'another' ? new S3Error('PreconditionFailed', undefined, { Condition: 'If-Match' }) : undefined;
 }
 
 const MAX_DELETED = 1000;
 
+interface WantedDelete {
+  key: string;
+  /** The ETag it must have. */
+  version: string | undefined;
+  problem: S3Error | undefined;
+}
+
 export async function deleteObjects({ storage, actor, request, payload }: S3Context): Promise<S3Reply> {
   const document = await parseXml(await readDocument(payload), 'Delete');
-  const wanted = childrenOf(document, 'Object').map((object) => ({
-    key: textOf(object, 'Key') ?? '',
-    problem: problemOf(textOf(object, 'VersionId'), textOf(object, 'ETag')),
-  }));
+  const wanted = childrenOf(document, 'Object').map(readDelete);
   const isComplete = wanted.every(({ key }) => key !== '');
   if (wanted.length === 0 || wanted.length > MAX_DELETED || !isComplete) throw new S3Error('MalformedXML');
-  await storage.buckets.get(request.bucket);
-  const keys = wanted.filter(({ problem }) => !problem).map(({ key }) => key);
-  await deleteStoredObjects(storage, actor, request.bucket, keys);
+  const { bucket } = request;
+  await storage.buckets.get(bucket);
+  const possible = wanted.filter(({ problem }) => !problem);
+  const keys = possible.filter(({ version }) => version === undefined).map(({ key }) => key);
+  await deleteStoredObjects(storage, actor, bucket, keys);
+  for (const one of possible) {
+    const { key, version } = one;
+    if (version !== undefined) one.problem = await deleteIfMatch(storage, actor, { bucket, key, version });
+  }
   const isQuiet = textOf(document, 'Quiet') === 'true';
   const nodes = wanted.flatMap(({ key, problem }): XmlNode[] => {
     if (problem)
@@ -162,7 +189,16 @@ export async function deleteObjects({ storage, actor, request, payload }: S3Cont
   return xmlReply('DeleteResult', nodes);
 }
 
-function problemOf(versionId: string | undefined, etag: string | undefined): S3Error | undefined {
-  if (versionId !== undefined && versionId !== '' && versionId !== 'null') return new S3Error('NoSuchVersion');
-  return etag === undefined ? undefined : new S3Error('NotImplemented', 'Deletes take no condition');
+/** Conditions that only directory buckets know. */
+const UNKNOWN_CONDITIONS = ['LastModifiedTime', 'Size'];
+
+function readDelete(object: XmlValue): WantedDelete {
+  return { key: textOf(object, 'Key') ?? '', version: textOf(object, 'ETag'), problem: problemOf(object) };
+}
+
+function problemOf(object: XmlValue): S3Error | undefined {
+  const versionId = textOf(object, 'VersionId') ?? '';
+  if (versionId !== '' && versionId !== 'null') return new S3Error('NoSuchVersion');
+  if (UNKNOWN_CONDITIONS.every((name) => textOf(object, name) === undefined)) return undefined;
+  return new S3Error('NotImplemented', 'Deletes take an ETag, and no other condition');
 }

@@ -106,7 +106,7 @@ const isNeutral = (parameter: string) => parameter === 'x-id' || parameter.toLow
 
 /** Headers that ask for something that would not happen. */
 const UNSUPPORTED =
-  /^x-amz-(server-side-encryption|copy-source-server-side-encryption|object-lock|grant-|website-redirect-location|mfa$|bypass-governance|write-offset)/;
+  /^x-amz-(server-side-encryption|copy-source-server-side-encryption|object-lock|grant-|website-redirect-location|mfa$|bypass-governance|write-offset|if-match-)/;
 
 const ACLS: Record<Operation['on'], ReadonlySet<string>> = {
   service: new Set(),

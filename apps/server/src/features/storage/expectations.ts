@@ -2,7 +2,10 @@ import { type Sql, sql } from '#platform/db/sql.ts';
 import { AppError } from '#platform/errors.ts';
 
 /** What must be under a key for a write to happen: nothing, anything, or one of these versions. */
-export type Expected = 'nothing' | 'anything' | { etags: readonly string[] };
+export type Expected = 'nothing' | ExpectedVersion;
+
+/** What must be under a key that is replaced or deleted: anything, or one of these versions. */
+export type ExpectedVersion = 'anything' | { etags: readonly string[] };
 
 /**
  * The condition of a write (https://www.rfc-editor.org/rfc/rfc9110#section-13.1). Undefined where there is none.
@@ -16,7 +19,11 @@ export function readExpected(ifMatch: string | undefined, ifNoneMatch: string | 
     );
   }
   if (ifNoneMatch !== undefined) return 'nothing';
-  if (ifMatch === undefined) return undefined;
+  return ifMatch === undefined ? undefined : readVersion(ifMatch);
+}
+
+/** What If-Match says. */
+export function readVersion(ifMatch: string): ExpectedVersion {
   if (ifMatch.trim() === '*') return 'anything';
   // A weak tag, W/"…", is left as it is: If-Match compares strongly, so it matches nothing.
   const etags = ifMatch.split(',').map((etag) => etag.trim().replace(/^"(.*)"$/, '$1'));
@@ -27,14 +34,18 @@ export function readExpected(ifMatch: string | undefined, ifNoneMatch: string | 
  * The object that is expected, locked: whoever else wants to write or delete it waits, and is then met with what came
  * of this write. None where it is not there, or not of this version.
  */
-export function lockExpected(bucket: string, key: string, expected: Exclude<Expected, 'nothing'>): Sql {
+export function lockExpected(bucket: string, key: string, expected: ExpectedVersion): Sql {
+  return sql`
+    (select 1 from storage.objects found where ${isExpected(bucket, key, expected)} for update of found)`;
+}
+
+/** True for the row `found` that is expected. */
+export function isExpected(bucket: string, key: string, expected: ExpectedVersion): Sql {
   const isVersion =
     expected === 'anything'
       ? sql`true`
       : sql`found.etag in (select jsonb_array_elements_text(${JSON.stringify(expected.etags)}::jsonb))`;
-  return sql`
-    (select 1 from storage.objects found
-     where found.bucket = ${bucket} and found.key = ${key} and ${isVersion} for update of found)`;
+  return sql`found.bucket = ${bucket} and found.key = ${key} and ${isVersion}`;
 }
 
 export function notAsExpected(): AppError {

@@ -32,12 +32,12 @@ export {
   listBuckets,
 } from './buckets.ts';
 export { bytesOf } from './bytes.ts';
-export { type Expected, readExpected } from './expectations.ts';
+export { deleteObjects, deleteVersion } from './deletion.ts';
+export { type Expected, readExpected, readVersion } from './expectations.ts';
 export { folderOf, listObjects, type ObjectListing } from './listing.ts';
 export { readStorageMetadata, storageAsMarkdown } from './metadata.ts';
 export type { ObjectMetadata, ReadableObject, StoredObject } from './object-row.ts';
 export {
-  deleteObjects,
   getObject,
   headObject,
   openObject,

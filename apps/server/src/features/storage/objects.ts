@@ -5,7 +5,7 @@ import { type Sql, sql } from '#platform/db/sql.ts';
 import { AppError } from '#platform/errors.ts';
 import { type Bucket, noBucket } from './buckets.ts';
 import { type Expected, lockExpected, notAsExpected } from './expectations.ts';
-import { checkKey, isStorable } from './keys.ts';
+import { checkKey } from './keys.ts';
 import { checkAllowedType, detectType, normaliseType } from './media-types.ts';
 import {
   OBJECT_COLUMNS,
@@ -18,7 +18,6 @@ import {
 } from './object-row.ts';
 import {
   type Actor,
-  asActor,
   asText,
   explainDenial,
   isAdmin,
@@ -303,22 +302,4 @@ export async function getObject(
     object,
     body: await openObject(storage, object, rangeOf(object)),
   }));
-}
-
-/**
- * Deletes those of the keys that the actor may delete.
- * @returns the keys that were deleted; the others are missing or hidden
- */
-export async function deleteObjects(
-  storage: Storage,
-  actor: Actor,
-  bucket: string,
-  keys: readonly string[],
-): Promise<string[]> {
-  const rows = await asActor(storage, actor, `delete from bucket "${bucket}"`, (tx) =>
-    tx.query<{ key: string }>(sql`
-      delete from storage.objects where bucket = ${bucket} and key = any(${keys.filter(isStorable)}) returning key`),
-  );
-  storage.collectGarbage();
-  return rows.map(({ key }) => key);
 }

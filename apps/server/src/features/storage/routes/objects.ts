@@ -8,7 +8,8 @@ import {
 import type { FastifyRequest } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
-import { deleteObjects, noObject } from '../objects.ts';
+import { deleteObjects } from '../deletion.ts';
+import { noObject } from '../objects.ts';
 import { readPage } from '../pages.ts';
 import { asActor, type Storage } from '../storage.ts';
 import { toStoredFile } from '../stored-file.ts';
