@@ -80,7 +80,7 @@ export async function openPlatform(config: Config, log: Logger): Promise<Platfor
     };
 
     const db = createDb({
-      authenticator: { ...authenticator, max: 20, statement_timeout: STATEMENT_TIMEOUT_MS },
+      authenticator: { ...authenticator, max: 18, statement_timeout: STATEMENT_TIMEOUT_MS },
       system: { ...owner, max: 8, statement_timeout: STATEMENT_TIMEOUT_MS },
       onError: (error) => log.warn({ reason: error.message }, 'database.connection_lost'),
     });

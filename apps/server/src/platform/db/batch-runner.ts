@@ -10,6 +10,8 @@ import { Wire } from './wire.ts';
 export interface Login {
   pool: Pool;
   config: PoolConfig;
+  /** How many lanes there are at most, beside the pool. */
+  lanes: { read: number; write: number };
 }
 
 interface RunOptions {
@@ -40,10 +42,8 @@ export interface BatchRunner {
   close(): Promise<void>;
 }
 
-/** A lane that always has work spares wake-ups. */
-const READ_LANES = { max: 4, filledMs: 4 };
-/** Commits that wait for the disk at the same time are written together, and each lane has only one. */
-const WRITE_LANES = { max: 10, filledMs: 0 };
+/** So much work may be waiting on a lane before the next one is used. One that always has work spares wake-ups. */
+const FILLED_MS = 4;
 
 /** @param logins those for which lanes are opened */
 export function createBatchRunner(logins: readonly Login[]): BatchRunner {
@@ -51,9 +51,10 @@ export function createBatchRunner(logins: readonly Login[]): BatchRunner {
   const wires = new WeakMap<PoolClient, Wire>();
   const lanes = new Map(
     logins.map((login) => {
-      // Apart, because a commit waits for the disk.
-      const read = createLanes(login.config, statements, READ_LANES);
-      const write = createLanes(login.config, statements, WRITE_LANES);
+      const { config, lanes } = login;
+      const read = createLanes(config, statements, { max: lanes.read, filledMs: FILLED_MS });
+      // Commits that wait for the disk at the same time are written together, and each lane has only one.
+      const write = createLanes(config, statements, { max: lanes.write, filledMs: 0 });
       return [login, { read, write }];
     }),
   );
