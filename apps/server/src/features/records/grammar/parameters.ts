@@ -76,14 +76,15 @@ const onConflictOf = memoize((text) => parseNames(text, 'on_conflict parameter')
 function addParameter(parsed: Parsed, top: Top, key: string, value: string, maxRows: number | undefined): void {
   const target = keyOf(key);
   switch (target.kind) {
+    // Of these the first one counts.
     case 'select':
-      parsed.select = selectOf(value);
+      parsed.select ??= selectOf(value);
       break;
     case 'columns':
-      parsed.columns = columnsOf(value);
+      parsed.columns ??= columnsOf(value);
       break;
     case 'on_conflict':
-      parsed.onConflict = onConflictOf(value);
+      parsed.onConflict ??= onConflictOf(value);
       break;
     case 'order':
       parsed.orders.push({ path: target.path, terms: orderOf(value) });

@@ -2,6 +2,7 @@
 import { RecordsError } from '../errors.ts';
 import type { Field } from '../grammar/field.ts';
 import type { Column, Relation, Schema, Type } from '../schema/types.ts';
+import { closest } from './similar.ts';
 import type { FieldPlan, FieldTarget, Output, Source } from './types.ts';
 
 /** PostgreSQL's own columns of every table. */
@@ -72,7 +73,13 @@ export function resolveField(
 
 export function unknownColumn(source: Source, name: string): RecordsError {
   const owner = relationOf(source)?.name ?? (source.kind === 'call' ? source.call.routine.name : '');
-  return new RecordsError('42703', `column ${owner}.${name} does not exist`);
+  const meant = closest(name, [...columnsOf(source).keys()]);
+  return new RecordsError('42703', `column ${owner}.${name} does not exist`, {
+    hint:
+      meant === undefined || meant === name
+        ? undefined
+        : `Perhaps you meant to reference the column "${owner}.${meant}".`,
+  });
 }
 
 /** Names of types that are words of SQL, not of the catalogue. */
