@@ -27,15 +27,9 @@ interface GarbageOptions {
   db: Db;
   blobs: Blobs;
   log: Logger;
-  /** Milliseconds since the epoch. */
-  startedAt: number;
 }
 
-/** @param options `startedAt` tells what is left from an earlier run */
-export function createGarbageCollector(options: GarbageOptions): GarbageCollector {
-  const { db, blobs, log, startedAt } = options;
-  // In a folder of our own, nothing from before the start can still be going on.
-  const orphansBefore = () => Math.max(Date.now() - GRACE_MS, blobs.driver === 'local' ? startedAt : 0);
+export function createGarbageCollector({ db, blobs, log }: GarbageOptions): GarbageCollector {
   let isClosed = false;
   let isPoked = false;
   let running: Promise<void> | undefined;
@@ -64,7 +58,8 @@ export function createGarbageCollector(options: GarbageOptions): GarbageCollecto
       for (let start = 0; start < page.length && !isClosed; start += BATCH) {
         const orphans = await withoutRow(db, page.slice(start, start + BATCH));
         const stats = await Promise.all(orphans.map((id) => blobs.stat(id)));
-        const old = orphans.filter((_, index) => (stats[index]?.modifiedAt ?? 0) < orphansBefore());
+        const isOld = (index: number) => (stats[index]?.modifiedAt ?? 0) < Date.now() - GRACE_MS;
+        const old = orphans.filter((id, index) => blobs.isLeftBehind(id) || isOld(index));
         await blobs.delete(old);
         deleted += old.length;
       }

@@ -76,9 +76,8 @@ export interface OpenStorageOptions {
  */
 export async function openStorage(options: OpenStorageOptions): Promise<Storage & { close(): Promise<void> }> {
   const { db, log, listener, dataDir, s3 } = options;
-  const startedAt = Date.now();
   const blobs = s3 ? createS3Blobs(s3) : await openLocalBlobs(join(dataDir, 'storage'));
-  const garbage = createGarbageCollector({ db, blobs, log, startedAt });
+  const garbage = createGarbageCollector({ db, blobs, log });
   return {
     db,
     blobs,

@@ -32,6 +32,8 @@ export interface Blobs {
   delete(ids: readonly string[]): Promise<void>;
   /** The names of all committed blobs in pages, for comparing with the rows that point at them. */
   list(): AsyncIterable<string[]>;
+  /** True where whoever wrote the blob is known to be gone: if no row names it by now, none ever will. */
+  isLeftBehind(id: string): boolean;
   /** Lets clients exchange bytes with the store itself. Absent where all bytes go through this server. */
   readonly presign?: Presigner;
   close(): Promise<void>;

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
 import { copyFile, type FileHandle, link, mkdir, open, opendir, rm, stat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -16,6 +17,8 @@ const LIST_PAGE = 500;
 const SHARDS = [...'0123456789abcdef'];
 /** So many go to one folder before the next has its turn, so that uploads at the same time share its syncs. */
 const SHARD_TURN = 1000;
+/** What tells the blobs of one run of the server from those of the others. */
+const RUN_BYTES = 4;
 
 interface Store {
   layout: Layout;
@@ -28,6 +31,7 @@ interface Layout {
   pathOf(id: string): string;
   shardPathOf(shard: string): string;
   newId(): string;
+  isOfThisRun(id: string): boolean;
   /** Resolves when all names that are in the shard of a blob now are on disk. */
   syncShardOf(id: string): Promise<void>;
   close(): Promise<void>;
@@ -52,6 +56,7 @@ export async function openLocalBlobs(folder: string): Promise<Blobs> {
       for (const id of ids) await unlink(layout.pathOf(id)).catch(noEntry);
     },
     list: () => listFiles(layout),
+    isLeftBehind: (id) => !layout.isOfThisRun(id),
     async close() {
       await hashers.close();
       await layout.close();
@@ -68,13 +73,17 @@ async function openLayout(folder: string): Promise<Layout> {
   );
   const syncs = new Map(handles.map(([shard, handle]) => [shard, shareRuns(() => handle.sync())]));
   let made = 0;
+  // Only one process at a time has the folder. The age of a file says nothing of who wrote it: one that shares its
+  // bytes with others is as young as the last change to any of them.
+  const run = randomBytes(RUN_BYTES).toString('hex');
   return {
     pathOf(id) {
       if (!isBlobId(id)) throw new BlobMissing(`no blob ${JSON.stringify(id)}`);
       return join(folder, id.slice(0, 1), id);
     },
     shardPathOf: (shard) => join(folder, shard),
-    newId: () => `${SHARDS[Math.floor(made++ / SHARD_TURN) % SHARDS.length]}${newBlobId().slice(1)}`,
+    newId: () => `${SHARDS[Math.floor(made++ / SHARD_TURN) % SHARDS.length]}${run}${newBlobId().slice(1 + run.length)}`,
+    isOfThisRun: (id) => id.startsWith(run, 1),
     async syncShardOf(id) {
       await syncs.get(id.slice(0, 1))?.();
     },

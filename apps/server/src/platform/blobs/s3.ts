@@ -85,6 +85,8 @@ export function createS3Blobs(config: S3BlobsConfig): Blobs {
   return {
     driver: 's3',
     smallBytes: 0,
+    // Any server may be writing to it.
+    isLeftBehind: () => false,
     stage,
     open,
     stat,
