@@ -56,12 +56,12 @@ async function measureSignIn(server: Measured, hashed: string): Promise<Figure[]
     if (round === 0) continue; // warm-up
     ours.push(rate);
     bare.push(bareRate);
-    lags.push(percentile(latencies, 0.99));
+    lags.push(...latencies);
   }
   for (const connection of connections) connection.close();
   return [
     share(`sign-in, ${IN_FLIGHT} in flight, beside argon2id alone`, median(ours), median(bare), 0.85),
-    within(`health check meanwhile, p99`, median(lags), 20, 'ms'),
+    within(`health check meanwhile, p99`, percentile(lags, 0.99), 20, 'ms'),
   ];
 }
 
