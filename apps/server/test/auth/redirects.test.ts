@@ -147,14 +147,12 @@ const TABLE: (Row & { what: string })[] = [
     what: 'nothing yet, with a public address',
     list: [],
     api: OWN,
-    allowed: [
+    allowed: [`${OWN}/auth/done`, `${OWN}/mine`],
+    refused: [
       'http://localhost:3000/',
       'http://127.0.0.1:5173/a',
       'http://[::1]:3000/',
       'http://app.localhost/',
-      `${OWN}/auth/done`,
-    ],
-    refused: [
       'https://app.example.com/',
       'https://api.example.com.evil.example/',
       'https://api.example.com:8443/',
@@ -163,6 +161,13 @@ const TABLE: (Row & { what: string })[] = [
       'http://127.0.0.1.evil.example/',
       'myapp://callback',
     ],
+  },
+  {
+    what: 'this machine on the list, with a public address',
+    list: ['http://localhost:3000/*'],
+    api: OWN,
+    allowed: ['http://localhost:3000/', 'http://localhost:3000/a'],
+    refused: ['http://localhost:3001/', 'http://127.0.0.1:3000/', `${OWN}/mine`],
   },
   {
     what: 'a list takes the place of all defaults',
@@ -300,6 +305,18 @@ test('a refusal shows the address, the list, and the command that adds it', asyn
       nextActions: `An admin can allow it: curl -X PUT '${OWN}/api/auth/config' -H "x-api-key: $ACCESS_API_KEY" -H 'content-type: application/json' -d '{"allowedRedirectUrls":["https://o'\\''hara.example.com/*","https://evil.example/reset"]}'`,
     },
   });
+});
+
+test('with a public address, localhost is refused until the command of the refusal was run', async () => {
+  const app = await startApp({ API_BASE_URL: OWN });
+  const ask = () =>
+    app.as('nobody').post('/api/auth/email/send-reset-password', { email: ADA.email, redirectTo: LOCAL });
+  const { body, status } = await ask();
+  expect({ status, body }).toMatchObject({ status: 400, body: { url: `${LOCAL}/`, allowedRedirectUrls: [] } });
+  const [, list = ''] = /-d '(.*)'$/.exec(body.nextActions) ?? [];
+  expect(JSON.parse(list)).toEqual({ allowedRedirectUrls: [`${LOCAL}/`] });
+  expect((await configure(app, JSON.parse(list))).status).toBe(200);
+  expect((await ask()).status).toBe(202);
 });
 
 test('with a long list, it says how to add to it', async () => {

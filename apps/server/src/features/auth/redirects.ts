@@ -29,9 +29,9 @@ const HARMFUL = new Set([
  * addresses that every parser reads in the same way are accepted.
  *
  * With an empty list, everything is allowed while this server is reached at an address of the developer's own
- * machine or network. Once it has a public one, only its own origin and the developer's machine are: a link that
- * hands somebody's reset token to any site that asked for it would be an open door. The pages of this server itself
- * (`/auth/*`) are always allowed.
+ * machine or network. Once it has a public one, only its own origin is: a link that hands somebody's reset token to
+ * any site that asked for it, or to whatever listens on a port of their machine, would be an open door. The pages of
+ * this server itself (`/auth/*`) are always allowed.
  * @param field how the client called it, for the message
  * @returns the address to store and to redirect to
  * @throws AppError INVALID_INPUT with the address, the list, and the command that adds it
@@ -104,16 +104,14 @@ function isAllowed(url: URL, { allowed, apiBaseUrl }: RedirectPolicy): boolean {
   if (url.href.startsWith(`${apiBaseUrl}/auth/`)) return true;
   const own = new URL(apiBaseUrl);
   if (allowed.length > 0) return allowed.some((pattern) => matches(pattern, url));
-  const isWeb = WEB.has(url.protocol);
-  return (isWeb && (url.origin === own.origin || isThisMachine(url.hostname))) || isDevelopment(own.hostname);
+  return (WEB.has(url.protocol) && url.origin === own.origin) || isDevelopment(own.hostname);
 }
-
-const isThisMachine = (host: string) => /^(?:(?:[a-z\d-]+\.)*localhost|127(?:\.\d+){3}|\[::1\])$/.test(host);
 
 /** True for an address at which only the developer can reach the server. */
 function isDevelopment(host: string): boolean {
+  if (/^(?:[a-z\d-]+\.)*localhost$/.test(host)) return true;
   const address = host.replace(/^\[|\]$/g, '');
-  return isThisMachine(host) || (/^[\d.]+$|:/.test(address) && !isPublicAddress(address));
+  return /^[\d.]+$|:/.test(address) && !isPublicAddress(address);
 }
 
 const PATTERN = /^([a-z][a-z\d+.-]*:)(\/\/[^/?]*)?([^?]*)(\?.*)?$/i;
