@@ -11,6 +11,14 @@ test.each([
   ['<b>A</b>B', 'AB'],
   ['<a href="https://x.example/?a=1&amp;b=2">Open</a> it', 'Open (https://x.example/?a=1&b=2) it'],
   ['<a href="https://x.example/">https://x.example/</a>', 'https://x.example/'],
+  [
+    '<p><a href="https://x.example/?a&amp;b">Open</a></p><p>Or: https://x.example/?a&amp;b</p>',
+    'Open\n\nOr: https://x.example/?a&b',
+  ],
+  [
+    '<a href="https://x.example/">Open</a><p>https://x.example/more</p>',
+    'Open (https://x.example/)\n\nhttps://x.example/more',
+  ],
   ["<a class=x href='https://x.example/'><img src=y></a>", 'https://x.example/'],
   ['<a href="javascript:alert(1)">Open</a>', 'Open'],
   ['<a href="mailto:a@b.c">a@b.c</a>', 'a@b.c'],

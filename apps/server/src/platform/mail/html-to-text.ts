@@ -71,6 +71,8 @@ export function htmlToText(html: string): string {
 
 interface Text {
   write(html: string): void;
+  /** The address of a link, after its words. Left out where it can be read anyhow. */
+  mention(address: string): void;
   breakLines(count: number): void;
   position(): number;
   since(position: number): string;
@@ -80,6 +82,7 @@ interface Text {
 /** Collects text as a browser would lay it out: runs of blanks are one, and no more than one line is empty. */
 function createText(): Text {
   const parts: string[] = [];
+  const mentions = new Map<number, string>();
   let lines = 0;
   let isBlank = false;
   return {
@@ -98,12 +101,23 @@ function createText(): Text {
       lines = 0;
       isBlank = words.endsWith(' ');
     },
+    mention(address) {
+      mentions.set(parts.push(` (${address})`) - 1, address);
+    },
     breakLines(count) {
       lines = Math.max(lines, count);
     },
     position: () => parts.length,
     since: (position) => parts.slice(position).join('').trim(),
-    toString: () => parts.join(''),
+    toString() {
+      const words = new Set(
+        parts
+          .filter((_, index) => !mentions.has(index))
+          .join('')
+          .split(/\s+/),
+      );
+      return parts.filter((_, index) => !words.has(mentions.get(index) ?? '')).join('');
+    },
   };
 }
 
@@ -111,7 +125,8 @@ function closeLink(text: Text, link: { href: string; start: number } | undefined
   if (!link || !/^(https?|mailto):/i.test(link.href)) return;
   const label = text.since(link.start);
   if (label === link.href || `mailto:${label}` === link.href) return;
-  text.write(label === '' ? link.href : ` (${link.href})`);
+  if (label === '') text.write(link.href);
+  else text.mention(link.href);
 }
 
 /** The index of the `>` that ends a tag; one inside of quotes does not. */
