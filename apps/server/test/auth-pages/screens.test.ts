@@ -96,3 +96,25 @@ test.skipIf(!CHROMIUM)(
   },
   120_000,
 );
+
+test.skipIf(!CHROMIUM)('a captcha that the browser blocks is explained; one that is drawn is not', async () => {
+  const provider = await startProvider();
+  const captcha = { provider: 'turnstile', siteKey: 'site-key', secretKey: 'secret' };
+  expect((await provider.as('admin').put('/api/auth/captcha', captcha)).status).toBe(200);
+  const page = await (await openBrowser()).newPage();
+  const explanation = async () => {
+    await page.goto(
+      `${provider.url}/auth/sign-in?redirect_to=${encodeURIComponent(CALLBACK)}&code_challenge=${CHALLENGE}`,
+    );
+    return page.evaluate<string>(`getComputedStyle(document.querySelector('.cf-turnstile'), '::before').content`);
+  };
+  await page.route('https://challenges.cloudflare.com/**', (route) => route.abort());
+  expect(await explanation()).toContain('comes from challenges.cloudflare.com. If nothing appears here');
+  await page.route('https://challenges.cloudflare.com/**', (route) =>
+    route.fulfill({
+      contentType: 'text/javascript',
+      body: `document.querySelector('.cf-turnstile').append(document.createElement('div'))`,
+    }),
+  );
+  expect(await explanation()).toBe('none');
+});

@@ -85,8 +85,9 @@ export function hidden(values: Readonly<Record<string, string | undefined>>): Ht
 /** The place of the captcha in a form that asks for one. Its script adds a field to the form. */
 export function captchaWidget(captcha: PublicCaptcha | undefined, purpose: CaptchaPurpose): Html | undefined {
   if (!captcha?.protects.includes(purpose)) return undefined;
-  const { widgetClass } = CAPTCHAS[captcha.provider];
-  return html`<div class="captcha ${widgetClass}" data-sitekey="${captcha.siteKey}" data-theme="auto"></div>
+  const { widgetClass, scriptUrl } = CAPTCHAS[captcha.provider];
+  const hint = `The check that keeps programs away comes from ${new URL(scriptUrl).host}. If nothing appears here, something in this browser or network blocks it, and the form cannot be sent.`;
+  return html`<div class="captcha ${widgetClass}" data-sitekey="${captcha.siteKey}" data-theme="auto" data-hint="${hint}"></div>
 <noscript><p class="problem">To keep programs away, this form needs JavaScript.</p></noscript>`;
 }
 
@@ -173,6 +174,7 @@ a { color: inherit; text-underline-offset: 3px }
 .stack { display: grid; gap: .6rem }
 form + form.plain, .first { margin-top: 1.5rem }
 .captcha { min-height: 65px; overflow: hidden }
+.captcha:empty::before { content: attr(data-hint); color: var(--soft); font-size: .875rem }
 @media (scripting: none) { .captcha { display: none } }
 .hint { margin: -.6rem 0 0; color: var(--soft); font-size: .85rem }
 .aside { margin-top: 1.5rem; font-size: .925rem; text-align: center }

@@ -12,6 +12,7 @@ import {
   signUpBody,
   verifyBody,
 } from './pages.ts';
+import type { Problem } from './problems.ts';
 
 // What each page shows: at first, and after a try that did not work.
 
@@ -32,6 +33,7 @@ export interface Outcome {
   problem?: string;
   notice?: string | undefined;
   status?: number;
+  retryAfterSeconds?: number;
 }
 
 /** What was typed in. */
@@ -40,21 +42,21 @@ interface Typed {
   name: string;
 }
 
-export const signInOutcome = (view: View, form?: Typed, problem?: string): Outcome => ({
+export const signInOutcome = (view: View, form?: Typed, problem?: Problem): Outcome => ({
   title: 'Sign in',
   body: signInBody({ ...view, email: form?.email ?? view.flow.email }),
   ...failed(problem, 401),
   ...(problem === undefined && !isReady(view) ? NOBODY_ASKED : {}),
 });
 
-export const secondFactorOutcome = ({ csrf }: View, challenge: string, problem?: string): Outcome => ({
+export const secondFactorOutcome = ({ csrf }: View, challenge: string, problem?: Problem): Outcome => ({
   title: 'Second factor',
   lead: 'Enter the code that your authenticator shows.',
   body: secondFactorBody({ csrf, challenge }),
   ...failed(problem),
 });
 
-export function signUpOutcome(view: View, form?: Typed, problem?: string): Outcome {
+export function signUpOutcome(view: View, form?: Typed, problem?: Problem): Outcome {
   const title = 'Create an account';
   if (view.config.disableSignup) {
     return {
@@ -72,7 +74,7 @@ export function signUpOutcome(view: View, form?: Typed, problem?: string): Outco
   };
 }
 
-export function verifyOutcome(view: View, form?: Typed, problem?: string): Outcome {
+export function verifyOutcome(view: View, form?: Typed, problem?: Problem): Outcome {
   const { flow, config, settings } = view;
   if (flow.insforge_status === 'success') {
     const body = onward({ flow, homeUrl: settings.homeUrl });
@@ -88,11 +90,11 @@ export function verifyOutcome(view: View, form?: Typed, problem?: string): Outco
       : `Enter the six digits of the mail that was sent${to}.`,
     notice: flow.notice === 'sent' && problem === undefined ? 'A mail is on its way.' : undefined,
     body: verifyBody({ ...view, email }),
-    ...failed(problem ?? flow.insforge_error),
+    ...failed(problem ?? problemIn(flow)),
   };
 }
 
-export function resetOutcome(view: View, form?: Typed, problem?: string): Outcome {
+export function resetOutcome(view: View, form?: Typed, problem?: Problem): Outcome {
   const { flow, config, settings } = view;
   const email = form?.email || flow.email;
   const shown = { ...view, email };
@@ -113,7 +115,7 @@ export function resetOutcome(view: View, form?: Typed, problem?: string): Outcom
     title: 'Forgot your password?',
     lead,
     body: askForResetBody(shown),
-    ...failed(problem ?? flow.insforge_error),
+    ...failed(problem ?? problemIn(flow)),
   };
 }
 
@@ -125,4 +127,12 @@ export const NOBODY_ASKED = {
 
 export const isReady = ({ target, flow }: View) => target !== undefined && flow.code_challenge !== undefined;
 
-const failed = (problem: string | undefined, status = 400) => (problem === undefined ? {} : { problem, status });
+const problemIn = ({ insforge_error: text }: Flow): Problem | undefined => (text === undefined ? undefined : { text });
+
+function failed(problem: Problem | undefined, status = 400): Partial<Outcome> {
+  if (problem === undefined) return {};
+  const { text, retryAfterSeconds } = problem;
+  return retryAfterSeconds === undefined
+    ? { problem: text, status }
+    : { problem: text, status: 429, retryAfterSeconds };
+}

@@ -21,7 +21,7 @@ import {
   type View,
   verifyOutcome,
 } from '../outcomes.ts';
-import { problemOf } from '../problems.ts';
+import { type Problem, problemOf } from '../problems.ts';
 import { sendPage } from '../send.ts';
 import { providerRoutes } from './providers.ts';
 
@@ -166,11 +166,12 @@ async function look({ db, door, formGuard }: PageOptions, request: FastifyReques
 function display(
   reply: FastifyReply,
   { settings, config, target }: View,
-  { status = 200, body, ...content }: Outcome,
+  { status = 200, retryAfterSeconds, body, ...content }: Outcome,
 ): FastifyReply {
   const formTargets = target ? [formTargetOf(target)] : [];
   const { captcha } = config;
-  return sendPage(reply, renderPage(settings, { ...content, ...(body ? { body } : {}), captcha, formTargets }), status);
+  const page = renderPage(settings, { ...content, ...(body ? { body } : {}), captcha, formTargets });
+  return sendPage(reply, page, status, { retryAfterSeconds });
 }
 
 function requireTarget(view: View): asserts view is View & { target: URL } {
@@ -203,7 +204,7 @@ async function enter(
   view: View,
   { email }: Form,
   proof: () => Promise<Proved>,
-  refused: (problem: string) => Outcome,
+  refused: (problem: Problem) => Outcome,
 ): Promise<string | Outcome> {
   try {
     requireTarget(view);
@@ -223,7 +224,7 @@ async function enter(
 async function tryTo(
   work: () => Promise<void>,
   next: () => string,
-  refused: (problem: string) => Outcome,
+  refused: (problem: Problem) => Outcome,
 ): Promise<string | Outcome> {
   try {
     await work();

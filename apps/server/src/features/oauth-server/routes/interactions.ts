@@ -95,7 +95,7 @@ async function conclude(
   { request, reply }: { request: FastifyRequest; reply: FastifyReply },
   answer: Answer,
 ): Promise<FastifyReply> {
-  if ('page' in answer) return sendPage(reply, answer.page, answer.status);
+  if ('page' in answer) return sendPage(reply, answer.page, answer.status, answer);
   const opened = await provider();
   const next = await opened.interactionResult(request.raw, reply.raw, answer.result, {
     mergeWithLastSubmission: answer.merge,
@@ -125,7 +125,9 @@ function anewAs({ params }: Details): string {
   return `${PATHS.authorization}?${new URLSearchParams({ ...Object.fromEntries(same), prompt: 'login' })}`;
 }
 
-type Answer = { page: Page; status: number } | { result: InteractionResults; merge: boolean; proved?: Proved };
+type Answer =
+  | { page: Page; status: number; retryAfterSeconds?: number | undefined }
+  | { result: InteractionResults; merge: boolean; proved?: Proved };
 
 async function answerOf(
   options: InteractionOptions,
@@ -165,12 +167,12 @@ async function signIn(
       const page = await secondFactorPage(db, { ...common, challenge: String(more?.challenge) });
       return { page, status: 200 };
     }
-    const problem = problemOf(error);
+    const { text: problem, retryAfterSeconds } = problemOf(error);
     const { challenge } = shown;
     const page = await (challenge === undefined
       ? loginPage(db, { ...common, problem })
       : secondFactorPage(db, { ...common, problem, challenge }));
-    return { page, status };
+    return { page, status, retryAfterSeconds };
   }
   const amr = proved.aal === 'aal2' ? ['pwd', 'otp', 'mfa'] : ['pwd'];
   // The browser session ends with the browser.
