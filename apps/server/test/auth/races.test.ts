@@ -12,6 +12,7 @@ import {
   type Visit,
 } from '../oauth-server/flow.ts';
 import { ALICE, bearer, signUp } from './client.ts';
+import { codeFor } from './email-client.ts';
 
 // Between the check of a proof and what is opened for it, the account changes. The change waits in a transaction until
 // somebody waits for it: by then the proof has been checked, and found right.
@@ -172,6 +173,44 @@ test('a password that was changed meanwhile is not changed by whoever knew the o
   );
   expect(reply).toMatchObject({ status: 403, body: { error: 'FORBIDDEN' } });
   expect(await app.sql('select password from auth.users')).toEqual([{ password: 'another' }]);
+});
+
+/** What somebody who is signed in wants to change, and the proof they have in hand. */
+const OWN_CHANGES = {
+  'an address': async (app: TestApp, headers: { authorization: string }) => {
+    const { put, post } = app.as('nobody');
+    const path = '/api/auth/users/current/email';
+    const newEmail = 'mine@example.com';
+    expect((await put(path, { currentPassword: ALICE.password, newEmail }, headers)).status).toBe(202);
+    const otp = await codeFor(app, newEmail);
+    return () => post(`${path}/confirm`, { email: newEmail, otp }, headers);
+  },
+  'a second factor': async ({ as }: TestApp, headers: { authorization: string }) => {
+    const { post } = as('nobody');
+    const { body } = await post('/api/auth/factors', { name: 'phone' }, headers);
+    const code = totpCode(body.secret, Math.floor(Date.now() / 30_000));
+    return () => post(`/api/auth/factors/${body.id}/verify`, { code }, headers);
+  },
+};
+
+const ownChanges = [{ what: 'an address' }, { what: 'a second factor' }] as const;
+
+test.each(ownChanges)('$what is not changed by whoever loses the account at this moment', async ({ what }) => {
+  const app = await startApp();
+  const { accessToken } = await signUp(app);
+  const change = await OWN_CHANGES[what](app, bearer(accessToken));
+  const reply = await whileChanging(app, CHANGES['another password'], change);
+  expect(reply).toMatchObject({ status: 401, body: { error: 'AUTH_UNAUTHORIZED' } });
+  expect(await app.sql('select email from auth.users')).toEqual([{ email: ALICE.email }]);
+  expect(await app.sql('select from auth.factors where verified_at is not null')).toEqual([]);
+});
+
+test.each(ownChanges)('$what is changed by whoever stays signed in', async ({ what }) => {
+  const app = await startApp();
+  const { accessToken } = await signUp(app);
+  const change = await OWN_CHANGES[what](app, bearer(accessToken));
+  const harmless = `update auth.users set profile = '{"name":"Alice"}'`;
+  expect((await whileChanging(app, harmless, change)).status).toBe(200);
 });
 
 async function enrol(app: TestApp): Promise<string> {

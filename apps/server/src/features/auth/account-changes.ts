@@ -8,6 +8,7 @@ import { readConfig } from './config.ts';
 import { wrongCode } from './email-codes.ts';
 import { tellPasswordChanged } from './password-reset.ts';
 import { checkPasswordRules, hashPassword, isPasswordOf } from './passwords.ts';
+import { requireLiveSession } from './sessions.ts';
 import { findByEmail, originOf, readUser, USER_WRITER } from './users.ts';
 import { attemptsOn } from './verification.ts';
 
@@ -102,13 +103,16 @@ export async function changeEmail(auth: EmailAuth, owner: Owner, { newEmail, ...
 /** Gives the account the new address, which counts as verified. @throws AppError */
 export async function confirmEmail(
   auth: EmailAuth,
-  { userId, address }: Owner,
+  { userId, sessionId, address }: Owner,
   { email, otp }: ConfirmEmail,
 ): Promise<User> {
   const { db, codes, throttle, outbox } = auth;
   const before = await readUser(db.system, userId);
   const redeem = () =>
     db.as(USER_WRITER).tx(async (tx) => {
+      await tx.one(sql`select from auth.users where id = ${userId} for update`);
+      // Whoever writes users may not read sessions.
+      await requireLiveSession(db.system, userId, sessionId);
       const isRight = await codes.redeemCode(tx, email, `CHANGE_EMAIL:${userId}`, otp);
       return isRight ? setEmail(tx, userId, email) : undefined;
     });

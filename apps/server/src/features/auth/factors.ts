@@ -4,6 +4,7 @@ import { sql } from '#platform/db/sql.ts';
 import { AppError } from '#platform/errors.ts';
 import type { Cipher } from '#platform/secrets/cipher.ts';
 import { makeRecoveryCodes, spendRecoveryCode } from './recovery-codes.ts';
+import { requireLiveSession } from './sessions.ts';
 import type { Throttle } from './throttle.ts';
 import { makeTotpSecret, stepOfTotpCode } from './totp.ts';
 
@@ -82,6 +83,7 @@ export async function verifyFactor(
   if (!isRight) throw wrongCode();
   return db.system.tx(async (tx) => {
     await tx.query(sql`select from auth.users where id = ${userId} for update`);
+    await requireLiveSession(tx, userId, sessionId);
     const isFirst = !(await hasFactor(tx, userId));
     const verified = await tx.one(sql`update auth.factors set verified_at = now() where id = ${id} returning 1`);
     if (!verified) throw unknownFactor(id);

@@ -140,6 +140,17 @@ export async function endSession(tx: Pick<SystemTx, 'query'>, realm: Realm, id: 
   await tx.query(sql`delete from auth.sessions where id = ${id} and kind = ${realm}`);
 }
 
+/**
+ * Makes sure that the session of a request has not ended meanwhile, because its holder lost the account to the owner.
+ * Call it while the account is locked: only then does it stay so.
+ * @throws AppError AUTH_UNAUTHORIZED
+ */
+export async function requireLiveSession(tx: Pick<SystemTx, 'one'>, userId: string, id: string): Promise<void> {
+  const live = await tx.one(sql`
+    select from auth.sessions where id = ${id} and user_id = ${userId} and expires_at > now()`);
+  if (!live) throw endedSession();
+}
+
 /** The answer to every refresh token that is no good, whatever the reason. */
 export function endedSession(): AppError {
   return new AppError('AUTH_UNAUTHORIZED', 'The session has ended', {
