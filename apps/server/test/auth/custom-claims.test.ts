@@ -2,7 +2,7 @@ import { decodeJwt, SignJWT } from 'jose';
 import { pino } from 'pino';
 import { expect, test } from 'vitest';
 import { SECRETS, startApp, type TestApp } from '../harness.ts';
-import { bearer, refresh, signUp } from './client.ts';
+import { ALICE, bearer, refresh, signUp } from './client.ts';
 
 const PATH = '/api/auth/custom-claims';
 const SIGN_UP = '/api/auth/users?client_type=mobile';
@@ -90,6 +90,21 @@ test.each([
   expect(lines.join()).toContain(log);
   expect(await app.sql('select from auth.users where is_project_admin')).toEqual([]);
 });
+
+test.each(['sub', 'role', 'exp', 'iss', 'aud', 'aal', 'sid', 'email', 'client_id', 'jti'])(
+  'a function cannot say %s, neither at sign-in nor at a refresh',
+  async (name) => {
+    const app = await startApp();
+    const { refreshToken } = await signUp(app);
+    await useFunction(app, `select '{"${name}":"x"}'::jsonb`);
+    const refused = { status: 500, body: { error: 'AUTH_CUSTOM_CLAIMS_FAILED' } };
+    const signIn = await app.as('nobody').post('/api/auth/sessions?client_type=mobile', ALICE);
+    for (const reply of [signIn, await refresh(app, refreshToken)]) {
+      expect(reply).toMatchObject(refused);
+      expect(reply.body.accessToken).toBeUndefined();
+    }
+  },
+);
 
 test('nothing returned means no claims', async () => {
   const app = await startApp();

@@ -149,6 +149,16 @@ test('a recovery code signs in once, however it is spelt, and new ones replace a
   expect(stored).not.toContain(renewed.body.recoveryCodes[0].replaceAll('-', '').toUpperCase());
 });
 
+test('of twenty uses of one recovery code at once, each with a challenge of its own, one signs in', async () => {
+  const app = await startApp();
+  const { recoveryCodes, user } = await enrolled(app);
+  const challenges = await Promise.all(Array.from({ length: 20 }, () => challengeOf(app)));
+  const code = recoveryCodes[0];
+  const replies = await Promise.all(challenges.map((challenge) => app.as('nobody').post(SECOND, { challenge, code })));
+  expect(replies.filter(({ status }) => status === 200)).toHaveLength(1);
+  expect(await app.sql('select from auth.recovery_codes where user_id = $1', [user.id])).toHaveLength(9);
+});
+
 test('a factor is removed with a code, and the session sinks to one factor at once', async () => {
   const app = await startApp();
   const { factor, accessToken, refreshToken } = await enrolled(app);
