@@ -34,10 +34,8 @@ create table storage.objects (
     constraint objects_uploaded_via_check check (uploaded_via in ('rest', 's3', 'dashboard')),
   s3_access_key_id text,
   etag text,
-  -- The name of this version, and of its bytes in the blob store. Null: this server does not have them.
+  -- The name of the bytes in the blob store. Null: this server does not have them.
   blob text,
-  -- The bytes themselves, where they are so few that the row is the cheaper place for them.
-  bytes bytea,
   -- What the first bytes are, whatever the uploader said; null where they tell nothing.
   detected_type text,
   -- What the uploader wants to get back: {"headers": {"cache-control": …}, "user": {…}, "checksums": {…}}
@@ -46,9 +44,7 @@ create table storage.objects (
 );
 create index on storage.objects (s3_access_key_id) where s3_access_key_id is not null;
 create index on storage.objects (uploaded_by);
-create index on storage.objects (blob) where bytes is null;
--- Bytes are rarely worth compressing twice.
-alter table storage.objects alter column bytes set storage external;
+create index on storage.objects (blob);
 grant select, insert, update, delete on storage.objects to authenticated;
 grant select, references (bucket), references (key) on storage.objects to project_admin;
 -- Closed until a policy opens it.
@@ -143,7 +139,7 @@ create table storage.garbage (
 
 -- Whoever keeps blobs elsewhere adds a line here: the sweep deletes what is in none of these.
 create view storage.live_blobs as
-  select blob from storage.objects where blob is not null and bytes is null
+  select blob from storage.objects where blob is not null
   union all select blob from storage.uploads where blob is not null
   union all select blob from storage.upload_parts
   union all select blob from storage.renditions;
