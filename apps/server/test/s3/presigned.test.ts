@@ -12,6 +12,7 @@ import {
 } from '@aws-sdk/client-s3';
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner';
 import { expect, test } from 'vitest';
+import { SECRETS } from '../harness.ts';
 import { startS3, type TestS3 } from './start.ts';
 
 const Bucket = 'files';
@@ -107,4 +108,20 @@ test('a URL lives as long as it says, and dies with its key', async () => {
   const url = await sign(0, 604_800);
   await s3.as('admin').delete(`/api/storage/s3/access-keys/${s3.key.id}`);
   expect(await codeOf(await fetch(url))).toBe('InvalidAccessKeyId');
+});
+
+test('no token opens anything here, neither as a bearer nor as the session token of a key', async () => {
+  const s3 = await startWithBucket();
+  const list = new ListObjectsV2Command({ Bucket });
+  const ask = (url: string, headers: Record<string, string> = {}) => fetch(url, { headers });
+  for (const token of [SECRETS.ACCESS_API_KEY, await s3.token(await s3.user('alice'))]) {
+    const bearer = await ask(`${s3.endpoint}/${Bucket}`, { authorization: `Bearer ${token}` });
+    expect([bearer.status, await codeOf(bearer)]).toEqual([400, 'InvalidRequest']);
+    const client = s3.clientWith({ credentials: { ...s3.key, sessionToken: token } });
+    await expect(client.send(list)).rejects.toMatchObject({ name: 'InvalidToken' });
+    const url = await getSignedUrl(client, list);
+    expect(url).toContain('X-Amz-Security-Token=');
+    expect(await codeOf(await ask(url))).toBe('InvalidToken');
+  }
+  expect((await ask(await getSignedUrl(s3.client, list))).status).toBe(200);
 });
