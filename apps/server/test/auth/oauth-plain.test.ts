@@ -207,6 +207,22 @@ test.each(PROFILES)(
   },
 );
 
+test.each(PROFILES.filter(({ user, provider }) => !user.emailVerified && provider !== 'x'))(
+  'the word of $provider alone opens no account that there is',
+  async ({ provider, path, json, user: { email } }) => {
+    const { url } = await startPlain(path, json);
+    const app = await startReachableApp({ OAUTH_OWN_HOSTS: `${provider}=${url}` });
+    await configure(app, provider);
+    await app.as('anon').post('/api/auth/users', { email, password: 'correct horse battery' });
+    for (const verified of [false, true]) {
+      await app.sql('update auth.users set email_verified = $1', [verified]);
+      const arrived = await arrive(app, { provider });
+      expect(arrived.searchParams.get('error')).toContain(`${provider} has not verified that address`);
+    }
+    expect(await app.sql('select from auth.user_providers')).toEqual([]);
+  },
+);
+
 test('any OAuth 2.0 provider is a configuration', async () => {
   const answer = {
     account: { uid: 42, mail: 'c@example.com', confirmed: true, title: 'Cleo', face: 'https://c.example/c.jpg' },
