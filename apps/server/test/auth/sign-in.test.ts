@@ -2,7 +2,7 @@ import { verify as verifyArgon2 } from '@node-rs/argon2';
 import { hash as bcrypt } from '@node-rs/bcrypt';
 import { expect, test } from 'vitest';
 import { startApp } from '../harness.ts';
-import { ALICE, bearer, cookiesOf, ownToken, signUp, USER_COOKIE } from './client.ts';
+import { ALICE, BOB, bearer, browserOf, cookiesOf, headersOf, ownToken, signUp, USER_COOKIE } from './client.ts';
 
 const PATH = '/api/auth/sessions';
 
@@ -13,6 +13,19 @@ test('a browser signs in', async () => {
   expect(reply).toMatchObject({ status: 200, headers: { 'cache-control': 'no-store' } });
   expect(reply.body).toEqual({ user, accessToken: expect.any(String), csrfToken: expect.any(String) });
   expect(Object.keys(cookiesOf(reply))).toEqual([USER_COOKIE]);
+});
+
+test('whoever planted their own session in a browser does not share the one that is signed in there', async () => {
+  const app = await startApp();
+  const { user } = await signUp(app);
+  const mallory = browserOf(await app.as('anon').post('/api/auth/users', BOB));
+  const reply = await app.as('nobody').post(PATH, ALICE, { cookie: mallory.cookie });
+  const alice = browserOf(reply);
+  const { post } = app.as('nobody');
+  expect((await post('/api/auth/refresh', undefined, headersOf(mallory))).body.user.email).toBe(BOB.email);
+  expect((await post('/api/auth/refresh', undefined, headersOf(alice))).body.user.id).toBe(user.id);
+  const mixed = headersOf({ cookie: alice.cookie, csrf: mallory.csrf });
+  expect((await post('/api/auth/refresh', undefined, mixed)).status).toBe(403);
 });
 
 test('a token that has expired, which clients send along, keeps nobody out', async () => {

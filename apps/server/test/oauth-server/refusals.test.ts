@@ -286,3 +286,19 @@ test('a client uses no kind of grant that it was not registered for', async () =
     body: { error: 'invalid_grant' },
   });
 });
+
+test('whoever planted their own cookies in a browser is not signed in by its sign-in', async () => {
+  const provider = await startProvider();
+  const { clientId } = await registerClient(provider);
+  const url = provider.url + request(clientId);
+  const [attacker, victim] = [openBrowser(provider), openBrowser(provider)];
+  const begun = await attacker.open(url);
+  for (const [name, value] of attacker.cookies) victim.cookies.set(name, value);
+
+  const consent = await victim.submit(begun, 'Sign in', ALICE);
+  expect(consent.text).toContain('>Allow</button>');
+  const resumed = await attacker.open(begun.url.replace('/auth/oauth/', '/api/oauth/v1/authorize/'));
+  expect(resumed).toMatchObject({ status: 400, text: expect.stringContaining('interaction session not found') });
+  expect((await attacker.open(url)).text).toContain('name="password"');
+  expect((await victim.open(url)).text, 'the victim is signed in').toContain('>Allow</button>');
+});
