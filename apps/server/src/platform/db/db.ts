@@ -116,8 +116,8 @@ export interface DbOptions {
 export function createDb({ authenticator, system, onError }: DbOptions): Db {
   const users = openPool(authenticator, onError);
   const owners = openPool(system, onError);
-  // With the pools no more than 46 connections, so that two servers fit into the 100 that PostgreSQL takes by default.
-  const usersLogin = { pool: users, config: authenticator, lanes: { read: 4, write: 10 } };
+  // With the pools no more than 40 connections, so that two servers fit into the 100 that PostgreSQL takes by default.
+  const usersLogin = { pool: users, config: authenticator, lanes: { read: 4, write: 4 } };
   const ownersLogin = { pool: owners, config: system, lanes: { read: 2, write: 4 } };
   const runner = createBatchRunner([usersLogin, ownersLogin]);
   const groups = createGroups((claims, statements) =>
