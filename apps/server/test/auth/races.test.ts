@@ -144,14 +144,13 @@ test.each([
   });
   const browser = openBrowser(provider);
   const page = await browser.open(url.href);
-  const visit = await whileChanging(provider, lock || CHANGES['another password'], async () => {
-    const submitted = browser.submit(page, 'Sign in', ALICE);
-    if (lock) {
-      await somebodyWaits(provider);
-      await provider.sql(CHANGES['another password']);
-    }
-    return submitted;
-  });
+  await provider.sql('begin');
+  await provider.sql(lock || CHANGES['another password']);
+  const submitted = browser.submit(page, 'Sign in', ALICE);
+  await somebodyWaits(provider);
+  if (lock) await provider.sql(CHANGES['another password']);
+  await provider.sql('commit');
+  const visit = await submitted;
   expect(visit.status).toBe(401);
   expect(visit.text).not.toContain('>Allow</button>');
   // Nor by going on without having been sent there.
