@@ -57,9 +57,8 @@ export function createGarbageCollector({ db, blobs, log }: GarbageOptions): Garb
     for await (const page of blobs.list()) {
       for (let start = 0; start < page.length && !isClosed; start += BATCH) {
         const orphans = await withoutRow(db, page.slice(start, start + BATCH));
-        const stats = await Promise.all(orphans.map((id) => blobs.stat(id)));
-        const isOld = (index: number) => (stats[index]?.modifiedAt ?? 0) < Date.now() - GRACE_MS;
-        const old = orphans.filter((id, index) => blobs.isLeftBehind(id) || isOld(index));
+        const verdicts = await Promise.all(orphans.map((id) => isAbandoned(blobs, id)));
+        const old = orphans.filter((_, index) => verdicts[index]);
         await blobs.delete(old);
         deleted += old.length;
       }
@@ -97,6 +96,13 @@ export function createGarbageCollector({ db, blobs, log }: GarbageOptions): Garb
       await Promise.all([running, sweeping]);
     },
   };
+}
+
+/** True where no upload can be about to name the blob in a row. */
+async function isAbandoned(blobs: Blobs, id: string): Promise<boolean> {
+  if (blobs.isLeftBehind(id)) return true;
+  const { modifiedAt } = (await blobs.stat(id)) ?? { modifiedAt: 0 };
+  return modifiedAt < Date.now() - GRACE_MS;
 }
 
 /** Takes a batch off the list; the rows go when the bytes are gone. */
