@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream';
 import { BlobMissing, BlobTooLarge, type ByteRange, type StagedBlob } from '#platform/blobs/blobs.ts';
-import type { TextRow } from '#platform/db/batch.ts';
+import { type TextRow, toStatement } from '#platform/db/batch.ts';
 import { type Sql, sql } from '#platform/db/sql.ts';
 import { AppError } from '#platform/errors.ts';
 import { type Bucket, noBucket } from './buckets.ts';
@@ -18,7 +18,6 @@ import {
 } from './object-row.ts';
 import {
   type Actor,
-  asText,
   explainDenial,
   isAdmin,
   isRolledBack,
@@ -131,7 +130,7 @@ async function probePut(
   const object = { bucket, key, size: 0, mimeType: null, detectedType: null, etag: null, blob: null };
   await db
     .as(actor.claims)
-    .rehearse(asText(upsert(actor, object, expected)))
+    .rehearse(toStatement(upsert(actor, object, expected)))
     .catch(explainDenial(actor, `write ${named(bucket, key)}`))
     .catch(explainMissingBucket(bucket));
 }

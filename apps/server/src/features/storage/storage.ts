@@ -1,7 +1,7 @@
 import type { Blobs } from '#platform/blobs/blobs.ts';
-import type { Statement, TextRow } from '#platform/db/batch.ts';
+import { type Statement, type TextRow, toStatement } from '#platform/db/batch.ts';
 import type { Claims, Db, SystemTx } from '#platform/db/db.ts';
-import { compile, type Sql } from '#platform/db/sql.ts';
+import type { Sql } from '#platform/db/sql.ts';
 import { AppError, isDatabaseError, isUnavailable } from '#platform/errors.ts';
 import type { BucketCache } from './bucket-cache.ts';
 
@@ -58,7 +58,7 @@ export async function asActor<Result>(
  * @throws as `asActor`
  */
 export async function readAsActor({ db }: Storage, actor: Actor, deed: string, sql: Sql): Promise<TextRow[]> {
-  const statement: Statement = { ...asText(sql), kind: 'read' };
+  const statement: Statement = { ...toStatement(sql), kind: 'read' };
   if (isAdmin(actor)) return db.system.text(statement);
   return db.as(actor.claims).text(statement).catch(explainDenial(actor, deed));
 }
@@ -75,18 +75,9 @@ export async function writeAsActor(
 ): Promise<TextRow[]> {
   const door = isAdmin(actor) ? db.system : db.as(actor.claims);
   return door
-    .grouped(asText(sql), `${bucket}/${key}`)
+    .grouped(toStatement(sql), `${bucket}/${key}`)
     .catch(explainDenial(actor, `write ${named(bucket, key)}`))
     .catch(explainFull);
-}
-
-/** A statement in the form of the fast path. */
-export function asText(statement: Sql): Statement {
-  const { text, values } = compile(statement);
-  return {
-    text,
-    values: values.map((value) => (value === null || value instanceof Uint8Array ? value : String(value))),
-  };
 }
 
 /** For `catch`: says in the words of storage that the policies refuse something. */

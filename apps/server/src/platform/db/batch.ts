@@ -5,6 +5,7 @@
  * (https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-PIPELINING).
  */
 import { isDatabaseError } from '#platform/errors.ts';
+import { compile, type Sql } from './sql.ts';
 
 /** More values do not fit into the message that carries them. */
 export const MAX_VALUES = 65_535;
@@ -23,6 +24,17 @@ export interface Statement {
   kind?: 'read' | 'write' | undefined;
   /** Of what the statement returns only the last row counts, behind the number of rows that it changed. */
   isCounted?: boolean;
+}
+
+/** A statement in the form that travels. */
+export function toStatement(statement: Sql): Statement {
+  const { text, values } = compile(statement);
+  return { text, values: values.map(toValue) };
+}
+
+function toValue(value: unknown): Value {
+  if (value === null || value === undefined) return null;
+  return value instanceof Uint8Array ? value : String(value);
 }
 
 /** A row as PostgreSQL sent it: one text field a column. */

@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream';
 import { Pool, type PoolClient, type PoolConfig, type QueryResultRow } from 'pg';
-import { isStaleStatement, type Statement, type TextRow } from './batch.ts';
+import { isStaleStatement, type Statement, type TextRow, toStatement } from './batch.ts';
 import { type BatchRunner, cancelBackend, connect, createBatchRunner, type Login } from './batch-runner.ts';
 import { CopyFrom, CopyTo } from './copy.ts';
 import { createGroups } from './groups.ts';
@@ -215,11 +215,6 @@ async function rehearse(pool: Pool, runner: BatchRunner, role: Role, batch: read
   } finally {
     client.release(broken);
   }
-}
-
-function toStatement(statement: Sql): Statement {
-  const { text, values } = compile(statement);
-  return { text, values: values.map((value) => (value === null || value === undefined ? null : String(value))) };
 }
 
 interface Queryable {
