@@ -1,7 +1,8 @@
 import type { Readable } from 'node:stream';
 import { BlobMissing, BlobTooLarge, type ByteRange, type StagedBlob } from '#platform/blobs/blobs.ts';
 import { type TextRow, toStatement } from '#platform/db/batch.ts';
-import { type Sql, sql } from '#platform/db/sql.ts';
+import type { RowWrite } from '#platform/db/groups.ts';
+import { Sql, sql } from '#platform/db/sql.ts';
 import { AppError } from '#platform/errors.ts';
 import { type Bucket, noBucket } from './buckets.ts';
 import { type Expected, lockExpected, notAsExpected } from './expectations.ts';
@@ -130,7 +131,7 @@ async function probePut(
   const object = { bucket, key, size: 0, mimeType: null, detectedType: null, etag: null, blob: null };
   await db
     .as(actor.claims)
-    .rehearse(toStatement(upsert(actor, object, expected)))
+    .rehearse(toStatement(toSql(writeOf(actor, object, expected))))
     .catch(explainDenial(actor, `write ${named(bucket, key)}`))
     .catch(explainMissingBucket(bucket));
 }
@@ -150,11 +151,13 @@ export async function recordObject(
   actor: Actor,
   { object, expected }: { object: NewObject; expected?: Expected | undefined },
 ): Promise<StoredObject> {
-  const statement = upsert(actor, object, expected);
-  const [row] = await writeAsActor(storage, actor, object, statement).catch(explainMissingBucket(object.bucket));
+  const { bucket } = object;
+  const row = await writeAsActor(storage, actor, object, writeOf(actor, object, expected)).catch(
+    explainMissingBucket(bucket),
+  );
   if (!row) throw await explainUnexpected(storage, actor, { ...object, expected });
-  if (row.at(-1) !== INSERTED) storage.collectGarbage();
-  return objectFromText(object.bucket, row);
+  if (row.at(-2) !== INSERTED) storage.collectGarbage();
+  return objectFromText(bucket, row);
 }
 
 /** Looks before the bytes are read; the row is written under the same condition again. */
@@ -185,28 +188,33 @@ async function explainUnexpected(
 const alreadyThere = (bucket: string, key: string) =>
   new AppError('STORAGE_ALREADY_EXISTS', `There is an object ${named(bucket, key)} already`);
 
-function upsert(actor: Actor, object: NewObject, expected: Expected | undefined): Sql {
+const insert = (source: Sql, onConflict: Sql) => sql`
+  insert into storage.objects as o (bucket, key, size, mime_type, uploaded_at, uploaded_by, uploaded_via,
+    s3_access_key_id, etag, blob, bytes, detected_type, metadata)
+  ${source} on conflict ${onConflict} returning ${OBJECT_COLUMNS}, o.xmax, o.bucket || '/' || o.key`;
+
+const REPLACE = sql`(bucket, key) do update set
+  size = excluded.size, mime_type = excluded.mime_type, uploaded_at = excluded.uploaded_at,
+  uploaded_via = excluded.uploaded_via, s3_access_key_id = excluded.s3_access_key_id, etag = excluded.etag,
+  blob = excluded.blob, bytes = excluded.bytes, detected_type = excluded.detected_type, metadata = excluded.metadata`;
+
+const upsert = (rows: Sql) => insert(sql`values ${rows}`, REPLACE);
+const insertNew = (rows: Sql) => insert(sql`values ${rows}`, sql`do nothing`);
+
+/** What writes an object: a row that can share its statement, or a statement that looks first at what is there. */
+function writeOf(actor: Actor, object: NewObject, expected: Expected | undefined): RowWrite | Sql {
   const { bucket, key, size, mimeType, detectedType, etag, blob, bytes = null, metadata } = object;
-  const onConflict =
-    expected === 'nothing'
-      ? sql`do nothing`
-      : sql`(bucket, key) do update set
-        size = excluded.size, mime_type = excluded.mime_type, uploaded_at = excluded.uploaded_at,
-        uploaded_via = excluded.uploaded_via, s3_access_key_id = excluded.s3_access_key_id, etag = excluded.etag,
-        blob = excluded.blob, bytes = excluded.bytes, detected_type = excluded.detected_type, metadata = excluded.metadata`;
-  const row = sql`
+  const values = sql`
     ${bucket}, ${key}, ${size}::bigint, ${mimeType}, now(), ${uploaderOf(actor)}, ${actor.via},
-    ${actor.accessKeyId ?? null}, ${etag}, ${blob}, ${bytes}::bytea, ${detectedType}, ${metadata ? JSON.stringify(metadata) : null}::jsonb`;
-  const source =
-    expected === undefined || expected === 'nothing'
-      ? sql`values (${row})`
-      : sql`select ${row} from ${lockExpected(bucket, key, expected)} found`;
-  return sql`
-    insert into storage.objects as o (bucket, key, size, mime_type, uploaded_at, uploaded_by, uploaded_via,
-      s3_access_key_id, etag, blob, bytes, detected_type, metadata)
-    ${source}
-    on conflict ${onConflict} returning ${OBJECT_COLUMNS}, o.xmax`;
+    ${actor.accessKeyId ?? null}, ${etag}, ${blob}, ${bytes}::bytea, ${detectedType},
+    ${metadata ? JSON.stringify(metadata) : null}::jsonb`;
+  const row = { row: sql`(${values})`, lock: `${bucket}/${key}` };
+  if (expected === undefined) return { into: upsert, ...row };
+  if (expected === 'nothing') return { into: insertNew, ...row };
+  return insert(sql`select ${values} from ${lockExpected(bucket, key, expected)} found`, REPLACE);
 }
+
+const toSql = (write: RowWrite | Sql): Sql => (write instanceof Sql ? write : write.into(write.row));
 
 /** What PostgreSQL says of a row that took the place of none: no transaction has locked it to change it. */
 const INSERTED = '0';

@@ -1,7 +1,8 @@
 import type { Blobs } from '#platform/blobs/blobs.ts';
 import { type Statement, type TextRow, toStatement } from '#platform/db/batch.ts';
 import type { Claims, Db, SystemTx } from '#platform/db/db.ts';
-import type { Sql } from '#platform/db/sql.ts';
+import type { RowWrite } from '#platform/db/groups.ts';
+import { Sql } from '#platform/db/sql.ts';
 import { AppError, isDatabaseError, isUnavailable } from '#platform/errors.ts';
 import type { BucketCache } from './bucket-cache.ts';
 
@@ -63,21 +64,16 @@ export async function readAsActor({ db }: Storage, actor: Actor, deed: string, s
   return db.as(actor.claims).text(statement).catch(explainDenial(actor, deed));
 }
 
-/**
- * One statement that writes an object with the rights of the actor, as `readAsActor`.
- * @param name of the object
- */
+/** A row of `storage.objects`, written with the rights of the actor; undefined where the statement did not write it. */
 export async function writeAsActor(
   { db }: Storage,
   actor: Actor,
   { bucket, key }: { bucket: string; key: string },
-  sql: Sql,
-): Promise<TextRow[]> {
+  write: RowWrite | Sql,
+): Promise<TextRow | undefined> {
   const door = isAdmin(actor) ? db.system : db.as(actor.claims);
-  return door
-    .grouped(toStatement(sql), `${bucket}/${key}`)
-    .catch(explainDenial(actor, `write ${named(bucket, key)}`))
-    .catch(explainFull);
+  const written = write instanceof Sql ? door.text(toStatement(write)).then(([row]) => row) : door.grouped(write);
+  return written.catch(explainDenial(actor, `write ${named(bucket, key)}`)).catch(explainFull);
 }
 
 /** For `catch`: says in the words of storage that the policies refuse something. */

@@ -150,7 +150,7 @@ async function stageBlob(
     : await create()
         .then((created) => writeHashing(created, chain(beginning, bytes), hashers.begin(names)))
         .catch(orDiscard);
-  const small = isAll ? { bytes: Buffer.concat(beginning) } : {};
+  const small = isAll ? { bytes: beginning.length === 1 ? beginning[0] : Buffer.concat(beginning) } : {};
   return { id, ...result(), ...small, digests, commit: () => publish().catch(orDiscard), discard };
 }
 

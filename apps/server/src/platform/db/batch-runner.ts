@@ -15,13 +15,9 @@ export interface Login {
 }
 
 interface RunOptions {
-  /** Of how many statements, counted from the last, rows are wanted. */
-  kept?: number;
   signal?: AbortSignal | undefined;
   measured?: ((text: string, ms: number) => void) | undefined;
 }
-
-const firstOf = ([rows = []]: TextRow[][]): TextRow[] => rows;
 
 export interface BatchRunner {
   readonly statements: StatementState;
@@ -35,8 +31,6 @@ export interface BatchRunner {
     batch: readonly Statement[],
     options: { lane: Statement['kind']; signal?: (() => AbortSignal) | undefined },
   ): Promise<TextRow[]>;
-  /** Runs a batch on a connection of the pool, and returns the rows of as many of its last statements. */
-  runAll(login: Login, scope: Role | undefined, batch: readonly Statement[], kept: number): Promise<TextRow[][]>;
   /** Runs a batch on a connection that was taken from a pool. */
   submit(client: PoolClient, scope: Role | undefined, batch: readonly Statement[]): Promise<TextRow[]>;
   close(): Promise<void>;
@@ -66,16 +60,16 @@ export function createBatchRunner(logins: readonly Login[]): BatchRunner {
     wires.set(client, wire);
     return wire;
   };
-  const submit = (client: PoolClient, scope: Role | undefined, batch: readonly Statement[], kept: number) =>
-    new Promise<TextRow[][]>((resolve, reject) => {
-      wireOf(client).send(scope, batch, (error, rows) => (error ? reject(error) : resolve(rows)), kept);
+  const submit = (client: PoolClient, scope: Role | undefined, batch: readonly Statement[]) =>
+    new Promise<TextRow[]>((resolve, reject) => {
+      wireOf(client).send(scope, batch, (error, rows) => (error ? reject(error) : resolve(rows)));
     });
 
   const once = async (
     { pool, config }: Login,
     scope: Role | undefined,
     batch: readonly Statement[],
-    { kept = 1, signal, measured }: RunOptions = {},
+    { signal, measured }: RunOptions = {},
   ) => {
     const client = await connect(pool, signal);
     let isCancelled = false;
@@ -87,7 +81,7 @@ export function createBatchRunner(logins: readonly Login[]): BatchRunner {
     signal?.addEventListener('abort', cancel, { once: true });
     const startedAt = performance.now();
     try {
-      const rows = await submit(client, scope, batch, kept);
+      const rows = await submit(client, scope, batch);
       measured?.(batch.at(-1)?.text ?? '', performance.now() - startedAt);
       return rows;
     } finally {
@@ -107,8 +101,7 @@ export function createBatchRunner(logins: readonly Login[]): BatchRunner {
 
   return {
     statements,
-    submit: async (client, scope, batch) => firstOf(await submit(client, scope, batch, 1)),
-    runAll: (login, scope, batch, kept) => alone(login, scope, batch, { kept }),
+    submit,
     async run(login, scope, batch, { lane: kind, signal }) {
       const lane = kind && lanes.get(login)?.[kind];
       try {
@@ -117,7 +110,7 @@ export function createBatchRunner(logins: readonly Login[]): BatchRunner {
       } catch (error) {
         if (!isStaleStatement(error)) throw error;
       }
-      return firstOf(await alone(login, scope, batch, { signal: signal?.(), measured: lane?.measured }));
+      return alone(login, scope, batch, { signal: signal?.(), measured: lane?.measured });
     },
     async close() {
       await Promise.all([...lanes.values()].flatMap(({ read, write }) => [read.close(), write.close()]));

@@ -32,7 +32,8 @@ export function toStatement(statement: Sql): Statement {
   return { text, values: values.map(toValue) };
 }
 
-function toValue(value: unknown): Value {
+/** A value in the form that travels. */
+export function toValue(value: unknown): Value {
   if (value === null || value === undefined) return null;
   return value instanceof Uint8Array ? value : String(value);
 }

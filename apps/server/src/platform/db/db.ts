@@ -3,8 +3,8 @@ import { Pool, type PoolClient, type PoolConfig, type QueryResultRow } from 'pg'
 import { isStaleStatement, type Statement, type TextRow, toStatement } from './batch.ts';
 import { type BatchRunner, cancelBackend, connect, createBatchRunner, type Login } from './batch-runner.ts';
 import { CopyFrom, CopyTo } from './copy.ts';
-import { createGroups } from './groups.ts';
-import { identity, prologue, setSession } from './prologue.ts';
+import { createGroups, type RowWrite } from './groups.ts';
+import { identity, prologue, setSession, setTransaction } from './prologue.ts';
 import { RawQuery, type RawResult, type ReadLimits } from './raw-query.ts';
 import { compile, type Sql, sql } from './sql.ts';
 
@@ -56,11 +56,11 @@ export interface UserDoor {
    */
   text(statement: Statement, settings?: Settings, signal?: () => AbortSignal): Promise<TextRow[]>;
   /**
-   * The fast path for small writes: as `text`, in a transaction that the statement may share with others of the same
-   * caller that come at the same time. One that fails fails alone.
-   * @param order what it locks; those that share a transaction lock in the order of these
+   * The fast path for small writes: a row, in a statement that it may share with others of the same caller that come at
+   * the same time. One that fails fails alone.
+   * @returns what the statement returned of it; undefined where it did not write it
    */
-  grouped(statement: Statement, order: string): Promise<TextRow[]>;
+  grouped(write: RowWrite): Promise<TextRow | undefined>;
   /**
    * Runs a statement and takes it back, in one round trip. Returns where the caller may run it, and throws what it
    * would throw where they may not.
@@ -79,7 +79,7 @@ export interface SystemDoor extends Omit<SystemTx, typeof power | 'run' | 'copyF
   /** As at the users' door: one statement in its own transaction, prepared, in one round trip. */
   text(statement: Statement): Promise<TextRow[]>;
   /** As at the users' door. */
-  grouped(statement: Statement, order: string): Promise<TextRow[]>;
+  grouped(write: RowWrite): Promise<TextRow | undefined>;
   /**
    * Several statements in one transaction and one round trip, prepared. Returns the rows of the last, as JSON has them:
    * dates are texts.
@@ -120,10 +120,10 @@ export function createDb({ authenticator, system, onError }: DbOptions): Db {
   const usersLogin = { pool: users, config: authenticator, lanes: { read: 4, write: 4 } };
   const ownersLogin = { pool: owners, config: system, lanes: { read: 2, write: 4 } };
   const runner = createBatchRunner([usersLogin, ownersLogin]);
-  const groups = createGroups((claims, statements) =>
+  const groups = createGroups((claims, statement, settings) =>
     claims
-      ? runner.runAll(usersLogin, claims.role, [prologue(claims), ...statements], statements.length)
-      : runner.runAll(ownersLogin, undefined, statements, statements.length),
+      ? runner.run(usersLogin, claims.role, [prologue(claims, settings), statement], { lane: undefined })
+      : runner.run(ownersLogin, undefined, [...setTransaction(settings), statement], { lane: undefined }),
   );
 
   return {
@@ -134,7 +134,7 @@ export function createDb({ authenticator, system, onError }: DbOptions): Db {
           lane: settings?.statement_timeout === undefined ? statement.kind : undefined,
           signal,
         }),
-      grouped: (statement, order) => groups.run(claims, statement, order),
+      grouped: (write) => groups.run(claims, write),
       rehearse: (statement) => rehearse(users, runner, claims.role, [BEGIN, prologue(claims), statement, ROLLBACK]),
       tx: (work, settings, signal) =>
         inTransaction(
@@ -149,7 +149,7 @@ export function createDb({ authenticator, system, onError }: DbOptions): Db {
     system: {
       ...statementsOf(owners),
       text: (statement) => runner.run(ownersLogin, undefined, [statement], { lane: statement.kind }),
-      grouped: (statement, order) => groups.run(undefined, statement, order),
+      grouped: (write) => groups.run(undefined, write),
       async json<Row>(kind: Statement['kind'], ...statements: readonly Sql[]) {
         const [last = sql``, ...before] = statements.toReversed();
         const asJson = sql`with given as (${last}) select to_json(given) from given`;

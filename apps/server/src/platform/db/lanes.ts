@@ -110,7 +110,7 @@ export function createLanes(config: PoolConfig, state: StatementState, { max, fi
         lane.wire.send(scope, batch, (error, rows) => {
           lane.backlog -= expected;
           lane.answered.push(pace);
-          if (!error) resolve(rows[0]);
+          if (!error) resolve(rows);
           else if (isDatabaseError(error) && error.code === QUERY_CANCELED) {
             pace.bar(performance.now());
             lane.isStalled = true;

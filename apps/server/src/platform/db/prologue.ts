@@ -41,11 +41,20 @@ function makePrologue(claims: Claims, settings: Settings, names: readonly string
   return { text, values };
 }
 
+/** Settings alone, until the transaction ends. */
+export function setTransaction(settings: Settings): Statement[] {
+  return Object.keys(settings).length > 0 ? [setAll(settings, true)] : [];
+}
+
 /** The same until the session ends. */
 export function setSession(settings: Settings): Statement {
+  return setAll(settings, false);
+}
+
+function setAll(settings: Settings, isLocal: boolean): Statement {
   const values: string[] = [];
   const calls = Object.entries(settings).map(
-    ([name, value]) => `set_config($${values.push(name)}, $${values.push(value)}, false)`,
+    ([name, value]) => `set_config($${values.push(name)}, $${values.push(value)}, ${isLocal})`,
   );
   return { text: `select ${calls.join(', ')}`, values };
 }

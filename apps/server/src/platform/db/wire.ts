@@ -16,11 +16,9 @@ interface InFlight {
   confirmed: number;
   /** The statement whose rows come next. */
   current: number;
-  /** Of the statements from this one on rows are kept, of each its own. */
-  readonly firstKept: number;
-  readonly rows: TextRow[][];
+  rows: TextRow[];
   error: Error | undefined;
-  readonly settle: (error: Error | undefined, rows: TextRow[][]) => void;
+  readonly settle: (error: Error | undefined, rows: TextRow[]) => void;
 }
 
 const HEADER = 5;
@@ -77,13 +75,11 @@ export class Wire {
   }
 
   /**
-   * Sends statements as one transaction, and settles once it has ended. Behind other batches it is independent of how
-   * they end.
+   * Sends statements as one transaction, and settles once it has ended with the rows of the last of them. Behind other
+   * batches it is independent of how they end.
    * @param scope who runs them: prepared statements are not shared between roles
-   * @param settle gets the rows of the last statements
-   * @param kept of how many
    */
-  send(scope: Role | undefined, statements: readonly Statement[], settle: InFlight['settle'], kept = 1): void {
+  send(scope: Role | undefined, statements: readonly Statement[], settle: InFlight['settle']): void {
     if (!this.#isOpen) {
       settle(connectionLost(), []);
       return;
@@ -107,19 +103,7 @@ export class Wire {
       writer.execute(name, values);
     }
     writer.sync();
-    const rows = Array.from({ length: kept }, (): TextRow[] => []);
-    const firstKept = statements.length - kept;
-    this.#inFlight.push({
-      statements,
-      scope,
-      parsed,
-      confirmed: 0,
-      current: 0,
-      firstKept,
-      rows,
-      error: undefined,
-      settle,
-    });
+    this.#inFlight.push({ statements, scope, parsed, confirmed: 0, current: 0, rows: [], error: undefined, settle });
   }
 
   #flush(): void {
@@ -170,10 +154,11 @@ export class Wire {
         batch.confirmed++;
         return;
       case MESSAGE.dataRow:
-        batch.rows[batch.current - batch.firstKept]?.push(readRow(data, at + HEADER));
+        if (batch.current === batch.statements.length - 1) batch.rows.push(readRow(data, at + HEADER));
         return;
       case MESSAGE.commandComplete:
-        if (batch.statements[batch.current]?.isCounted) countRows(batch, countOf(data, end));
+        if (batch.statements[batch.current]?.isCounted)
+          batch.rows = [[countOf(data, end), ...(batch.rows.at(-1) ?? [])]];
         batch.current++;
         return;
       case MESSAGE.emptyQuery:
@@ -206,12 +191,6 @@ export class Wire {
     // Any of them may have committed, so none may be sent again.
     for (const batch of this.#inFlight.splice(0)) batch.settle(batch.error ?? connectionLost(), []);
   }
-}
-
-/** Leaves the last row of the current statement, behind the number of rows that it changed. */
-function countRows({ rows, current, firstKept }: InFlight, count: string): void {
-  const kept = rows[current - firstKept];
-  kept?.splice(0, Number.POSITIVE_INFINITY, [count, ...(kept.at(-1) ?? [])]);
 }
 
 const connectionLost = () => new Error('Connection terminated unexpectedly');
