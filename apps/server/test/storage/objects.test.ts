@@ -258,7 +258,7 @@ test('uploads to one key at once: one of them wins, whole', async () => {
   const { server, blobs } = await startInFolder();
   await makeBucket(server, 'b');
   const admin = server.as('admin');
-  const contents = Array.from({ length: 20 }, (_, index) => `${index}`.repeat(50_000));
+  const contents = Array.from({ length: 20 }, (_, index) => `${index}`.repeat(70_000));
   const replies = await Promise.all(contents.map((content) => upload(admin, 'b', 'k', content)));
   expect(new Set(replies.map(({ status }) => status))).toEqual(new Set([200]));
   expect(contents).toContain((await admin.get(objectPath('b', 'k'))).text);

@@ -165,7 +165,7 @@ export function checkSignature(signature: Signature, request: S3Request, region:
 
 function checkTime({ source, date, timestamp, expiresSeconds = 0 }: Signature, now: number): void {
   const time = parseTimestamp(timestamp) ?? 0;
-  const serverTime = new Date(now).toISOString();
+  const serverTime = () => new Date(now).toISOString();
   if (!timestamp.startsWith(date)) {
     throw new S3Error(
       source === 'header' ? 'AuthorizationHeaderMalformed' : 'AuthorizationQueryParametersError',
@@ -176,14 +176,14 @@ function checkTime({ source, date, timestamp, expiresSeconds = 0 }: Signature, n
     if (Math.abs(now - time) <= MAX_SKEW_MS) return;
     throw new S3Error('RequestTimeTooSkewed', undefined, {
       RequestTime: timestamp,
-      ServerTime: serverTime,
+      ServerTime: serverTime(),
       MaxAllowedSkewMilliseconds: MAX_SKEW_MS,
     });
   }
   if (time - now > MAX_SKEW_MS)
-    throw new S3Error('AccessDenied', 'Request is not valid yet', { ServerTime: serverTime });
+    throw new S3Error('AccessDenied', 'Request is not valid yet', { ServerTime: serverTime() });
   if (now > time + expiresSeconds * 1000) {
     const expires = new Date(time + expiresSeconds * 1000).toISOString();
-    throw new S3Error('AccessDenied', 'Request has expired', { Expires: expires, ServerTime: serverTime });
+    throw new S3Error('AccessDenied', 'Request has expired', { Expires: expires, ServerTime: serverTime() });
   }
 }

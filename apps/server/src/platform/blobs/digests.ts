@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, hash } from 'node:crypto';
 import type { StageOptions } from './blobs.ts';
 
 /** Hex digests by name. */
@@ -16,4 +16,9 @@ export function createDigests(names: readonly string[]): { update(bytes: Uint8Ar
     },
     digests: () => Object.fromEntries(all.map(({ name, hash }) => [name, hash.digest('hex')])),
   };
+}
+
+/** The same of bytes that are all there. */
+export function digestsOf(bytes: Uint8Array, names: readonly string[]): Digests {
+  return Object.fromEntries(names.map((name) => [name, hash(name, bytes, 'hex')]));
 }

@@ -14,18 +14,36 @@ const free: Uint8Array[] = [];
 
 const takeSlot = () => free.pop() ?? new Uint8Array(new SharedArrayBuffer(SLOT_BYTES));
 
-/** Reads on as long as there is little. `isAll` is false where there may be more. */
+/** Reads on as long as there is little. `rest` is absent where that was all, else what there may be beside it. */
 export async function takeBeginning(
-  bytes: AsyncGenerator<Uint8Array>,
-): Promise<{ beginning: Uint8Array[]; isAll: boolean }> {
+  source: AsyncIterable<Uint8Array>,
+  note: (chunk: Uint8Array) => void,
+): Promise<{ beginning: Uint8Array[]; rest?: AsyncGenerator<Uint8Array> }> {
+  const chunks = source[Symbol.asyncIterator]();
   const beginning: Uint8Array[] = [];
-  for (let size = 0; size <= SMALL_BYTES; ) {
-    const { done, value } = await bytes.next();
-    if (done) return { beginning, isAll: true };
-    beginning.push(value);
-    size += value.length;
+  try {
+    for (let size = 0; size <= SMALL_BYTES; ) {
+      const { done, value } = await chunks.next();
+      if (done) return { beginning };
+      note(value);
+      beginning.push(value);
+      size += value.length;
+    }
+  } catch (error) {
+    await chunks.return?.();
+    throw error;
   }
-  return { beginning, isAll: false };
+  return { beginning, rest: noting({ [Symbol.asyncIterator]: () => chunks }, note) };
+}
+
+async function* noting(
+  source: AsyncIterable<Uint8Array>,
+  note: (chunk: Uint8Array) => void,
+): AsyncGenerator<Uint8Array> {
+  for await (const chunk of source) {
+    note(chunk);
+    yield chunk;
+  }
 }
 
 interface WriteOptions {

@@ -5,10 +5,10 @@ import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { AppError } from '#platform/errors.ts';
 import { BlobMissing, type Blobs, type ByteRange, type StagedBlob, type StageOptions } from './blobs.ts';
-import { createDigests, type Digests, digestNames } from './digests.ts';
+import { type Digests, digestNames, digestsOf } from './digests.ts';
 import { readExactly, SMALL_BYTES, streamOf, syncFolder, takeBeginning, writeAll, writeAt } from './files.ts';
 import { createHashers, type Hashers, type Hashing } from './hashing.ts';
-import { isBlobId, measure, newBlobId } from './receive.ts';
+import { createMeter, isBlobId, joined, newBlobId } from './receive.ts';
 
 /** Below this, one read is cheaper than a stream. */
 const MAX_READ_BYTES = 256 * 1024;
@@ -122,8 +122,9 @@ async function stageBlob(
 ): Promise<StagedBlob> {
   const id = layout.newId();
   const path = layout.pathOf(id);
-  const { bytes, result } = measure(source, options);
-  const { beginning, isAll } = await takeBeginning(bytes);
+  const meter = createMeter(options);
+  const names = digestNames(options);
+  const { beginning, rest } = await takeBeginning(source, meter.note);
   let file: FileHandle | undefined;
   const discard = async () => {
     await file?.close();
@@ -137,21 +138,24 @@ async function stageBlob(
     file = await open(path, 'wx', 0o600);
     return file;
   };
-  const publish = async () => {
-    const stored = file ?? (await create());
-    if (isAll) await writeAt(stored, Buffer.concat(beginning), 0);
+  const publish = async (created: FileHandle) => {
     // Bytes and name together, in one commit of the file system's journal instead of two.
-    await Promise.all([stored.datasync(), layout.syncShardOf(id)]);
-    await stored.close();
+    await Promise.all([created.datasync(), layout.syncShardOf(id)]);
+    await created.close();
   };
-  const names = digestNames(options);
-  const digests = isAll
-    ? hashAll(beginning, names)
-    : await create()
-        .then((created) => writeHashing(created, chain(beginning, bytes), hashers.begin(names)))
-        .catch(orDiscard);
-  const small = isAll ? { bytes: beginning.length === 1 ? beginning[0] : Buffer.concat(beginning) } : {};
-  return { id, ...result(), ...small, digests, commit: () => publish().catch(orDiscard), discard };
+  if (!rest) {
+    const bytes = joined(beginning);
+    const write = async () => {
+      const created = await create();
+      await writeAt(created, bytes, 0);
+      await publish(created);
+    };
+    const digests = digestsOf(bytes, names);
+    return { id, ...meter.result(), bytes, digests, commit: () => write().catch(orDiscard), discard };
+  }
+  const created = await create().catch(orDiscard);
+  const digests = await writeHashing(created, chain(beginning, rest), hashers.begin(names)).catch(orDiscard);
+  return { id, ...meter.result(), digests, commit: () => publish(created).catch(orDiscard), discard };
 }
 
 async function writeHashing(file: FileHandle, bytes: AsyncIterable<Uint8Array>, hashing: Hashing): Promise<Digests> {
@@ -162,12 +166,6 @@ async function writeHashing(file: FileHandle, bytes: AsyncIterable<Uint8Array>, 
     throw error;
   }
   return hashing.finish();
-}
-
-function hashAll(chunks: readonly Uint8Array[], names: readonly string[]): Digests {
-  const sums = createDigests(names);
-  for (const chunk of chunks) sums.update(chunk);
-  return sums.digests();
 }
 
 async function* chain(beginning: readonly Uint8Array[], rest: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {

@@ -15,31 +15,37 @@ export function isBlobId(id: string): boolean {
 /** What is learnt of bytes while they pass. */
 interface Received {
   size: number;
-  head: Buffer;
+  head: Uint8Array;
 }
 
-/**
- * Counts and limits bytes on their way.
- * @returns an iterable to read the bytes from, and the result, to be called when it has ended
- */
-export function measure(
-  source: AsyncIterable<Uint8Array>,
-  { maxBytes }: Pick<StageOptions, 'maxBytes'>,
-): { bytes: AsyncGenerator<Uint8Array>; result: () => Received } {
+/** Counts and limits bytes on their way. */
+export interface Meter {
+  /** @throws BlobTooLarge */
+  note(chunk: Uint8Array): void;
+  /** To be called when all have passed. */
+  result(): Received;
+}
+
+export function createMeter({ maxBytes }: Pick<StageOptions, 'maxBytes'>): Meter {
   const head: Uint8Array[] = [];
   let headBytes = 0;
   let size = 0;
-  const pass = async function* () {
-    for await (const chunk of source) {
+  return {
+    note(chunk) {
       size += chunk.length;
       countBytes(chunk.length);
       if (size > maxBytes) throw new BlobTooLarge(maxBytes);
-      if (headBytes < HEAD_BYTES) {
-        head.push(chunk.subarray(0, HEAD_BYTES - headBytes));
-        headBytes += head.at(-1)?.length ?? 0;
-      }
-      yield chunk;
-    }
+      if (headBytes >= HEAD_BYTES) return;
+      const piece = chunk.subarray(0, HEAD_BYTES - headBytes);
+      head.push(piece);
+      headBytes += piece.length;
+    },
+    result: () => ({ size, head: joined(head) }),
   };
-  return { bytes: pass(), result: () => ({ size, head: Buffer.concat(head) }) };
+}
+
+/** All pieces as one; not copied where there is only one. */
+export function joined(pieces: readonly Uint8Array[]): Uint8Array {
+  const [only] = pieces;
+  return only && pieces.length === 1 ? only : Buffer.concat(pieces);
 }

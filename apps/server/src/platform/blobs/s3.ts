@@ -12,7 +12,7 @@ import {
   type StageOptions,
 } from './blobs.ts';
 import { createDigests, digestNames } from './digests.ts';
-import { isBlobId, measure, newBlobId } from './receive.ts';
+import { createMeter, isBlobId, newBlobId } from './receive.ts';
 
 /** An S3-compatible store, and how to get in. */
 export interface S3BlobsConfig {
@@ -146,16 +146,17 @@ async function receive(
   source: AsyncIterable<Uint8Array>,
   options: StageOptions,
 ): Promise<Pick<StagedBlob, 'size' | 'head' | 'digests'>> {
-  const { bytes, result } = measure(source, options);
+  const meter = createMeter(options);
   const sums = createDigests(digestNames(options));
-  const hashed = async function* () {
-    for await (const chunk of bytes) {
+  const seen = async function* () {
+    for await (const chunk of source) {
+      meter.note(chunk);
       sums.update(chunk);
       yield chunk;
     }
   };
-  await sendStream(sdk, target, hashed());
-  return { ...result(), digests: sums.digests() };
+  await sendStream(sdk, target, seen());
+  return { ...meter.result(), digests: sums.digests() };
 }
 
 /** One request for what fits into a part, else a multipart upload that holds one part in memory at a time. */
