@@ -1,6 +1,7 @@
 /** The HTTP side: bodies come as text, answers go out as text, and errors have the engine's own form. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { AppError } from '#platform/errors.ts';
+import { clientLeft, logFailure } from '#platform/http/leaving.ts';
 import { answerRequest, type Engine } from './engine.ts';
 import { RecordsError, toErrorAnswer } from './errors.ts';
 import { parseAccept } from './grammar/media-types.ts';
@@ -25,7 +26,7 @@ export function registerRoutes(app: FastifyInstance, engine: Engine): void {
     app.route<Named>({
       method: methods,
       url: `${path}/:name`,
-      handler: async (request, reply) => send(reply, await handle(engine, target, request, () => departure(reply))),
+      handler: async (request, reply) => send(reply, await handle(engine, target, request, () => clientLeft(reply))),
     });
     app.options<Named>(`${path}/:name`, (request, reply) => {
       const list = target === 'table' ? tableMethods : functionMethods;
@@ -73,16 +74,6 @@ async function sendDocument(
   const profile = profileOf(current, schemaName);
   if (profile !== undefined) reply.header('content-profile', profile);
   return reply.type(`${DOCUMENT_TYPE}; charset=utf-8`).send(JSON.stringify(document));
-}
-
-/** Aborts when the client goes away before it has its answer. */
-function departure({ raw }: FastifyReply): AbortSignal {
-  const controller = new AbortController();
-  if (raw.destroyed) controller.abort();
-  raw.on('close', () => {
-    if (!raw.writableFinished) controller.abort();
-  });
-  return controller.signal;
 }
 
 async function handle(
@@ -149,7 +140,7 @@ function renderError(error: unknown, request: FastifyRequest, reply: FastifyRepl
   const isAnonymous = request.caller?.claims.role === 'anon';
   const answer = error instanceof AppError ? undefined : toErrorAnswer(error, isAnonymous);
   if (!answer) throw error;
-  if (answer.status >= 500 && !reply.raw.destroyed) request.log.error({ err: error }, 'records.failed');
+  if (answer.status >= 500) logFailure(error, request, reply);
   if (answer.statusText !== undefined) reply.raw.statusMessage = answer.statusText;
   return reply
     .code(answer.status)

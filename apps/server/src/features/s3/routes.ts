@@ -10,6 +10,7 @@ import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { bytesOf } from '#features/storage/index.ts';
 import { audit } from '#platform/audit.ts';
 import type { Db } from '#platform/db/db.ts';
+import { logFailure } from '#platform/http/leaving.ts';
 import type { Cipher } from '#platform/secrets/cipher.ts';
 import { type AccessKeyRing, createAccessKey, deleteAccessKey, listAccessKeys } from './access-keys.ts';
 import type { Gateway } from './context.ts';
@@ -96,8 +97,7 @@ export const gatewayRoutes: FastifyPluginAsync<GatewayOptions> = async (app, opt
 
   app.setErrorHandler(async (error, request, reply) => {
     const s3Error = await toS3Error(error, gateway.storage, { method: request.method, url: request.raw.url ?? '' });
-    if (s3Error.status >= 500 && s3Error.code !== 'NotImplemented')
-      request.log.error({ err: error, req: request }, 'request.failed');
+    if (s3Error.status >= 500 && s3Error.code !== 'NotImplemented') logFailure(error, request, reply);
     const hasBody = request.method !== 'HEAD' && s3Error.status !== 304;
     reply.status(s3Error.status).header('x-amz-request-id', request.id);
     // What is left of such a body will not come, and must not be waited for.

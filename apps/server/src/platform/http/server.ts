@@ -14,6 +14,7 @@ import {
 import { serializerCompiler, validatorCompiler } from 'fastify-type-provider-zod';
 import { AppError, toAppError, toErrorBody } from '#platform/errors.ts';
 import type { Logger } from '#platform/log.ts';
+import { logFailure } from './leaving.ts';
 
 const MAX_JSON_BYTES = 100 * 1024 * 1024;
 /** Longer than any proxy in front of us keeps idle connections, so that we never close one it is about to use. */
@@ -107,7 +108,7 @@ function continueWhenRead({ server }: FastifyInstance): void {
 
 function renderError(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const appError = toAppError(error);
-  if (appError.status >= 500) request.log.error({ err: appError.cause ?? appError, req: request }, 'request.failed');
+  if (appError.status >= 500) logFailure(appError.cause ?? appError, request, reply);
   const waitFor = appError.details?.retryAfterSeconds;
   if (typeof waitFor === 'number') reply.header('retry-after', waitFor);
   return reply.status(appError.status).send(toErrorBody(appError));

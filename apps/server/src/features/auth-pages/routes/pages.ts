@@ -6,6 +6,7 @@ import type { FrontDoor, Proved } from '#features/auth/index.ts';
 import type { Db } from '#platform/db/db.ts';
 import { AppError, toAppError } from '#platform/errors.ts';
 import { addressOf } from '#platform/http/caller.ts';
+import { logFailure } from '#platform/http/leaving.ts';
 import { FlowSchema, pageUrl } from '../flow.ts';
 import { acceptForms, captchaTokenIn, type FormGuard } from '../forms.ts';
 import { formTargetOf, renderPage } from '../layout.ts';
@@ -236,7 +237,7 @@ async function tryTo(
 
 async function showError({ db }: PageOptions, error: unknown, request: FastifyRequest, reply: FastifyReply) {
   const { status, message, cause } = toAppError(error);
-  if (status >= 500) request.log.error({ err: cause ?? error, req: request }, 'request.failed');
+  if (status >= 500) logFailure(cause ?? error, request, reply);
   const content = { title: 'This did not work', problem: message };
   return sendPage(reply, renderPage(await readPageSettings(db.system), content), status);
 }

@@ -17,6 +17,7 @@ import {
 import type { Db } from '#platform/db/db.ts';
 import { AppError, toAppError } from '#platform/errors.ts';
 import { addressOf } from '#platform/http/caller.ts';
+import { logFailure } from '#platform/http/leaving.ts';
 import { sayWhoAsks } from '../forwarded.ts';
 import { consentPage, errorPage, loginPage, secondFactorPage } from '../pages.ts';
 import { interactionPath, PATHS } from '../paths.ts';
@@ -58,7 +59,7 @@ export const interactionRoutes: FastifyPluginAsyncZod<InteractionOptions> = asyn
   app.addHook('onRequest', sayWhoAsks);
   app.setErrorHandler(async (error, request, reply) => {
     const { status, code, message, cause } = toAppError(error);
-    if (status >= 500) request.log.error({ err: cause ?? error, req: request }, 'request.failed');
+    if (status >= 500) logFailure(cause ?? error, request, reply);
     return sendPage(reply, await errorPage(db, { error: code.toLowerCase(), description: message }), status);
   });
   const params = z.object({ uid: z.string().max(100) });

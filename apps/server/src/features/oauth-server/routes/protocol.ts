@@ -4,6 +4,7 @@ import type { Provider } from 'oidc-provider';
 import type { Db } from '#platform/db/db.ts';
 import { AppError, toAppError } from '#platform/errors.ts';
 import { bearerOf } from '#platform/http/caller.ts';
+import { logFailure } from '#platform/http/leaving.ts';
 import type { AccessTokens } from '#platform/tokens/access-tokens.ts';
 import { describe } from '../discovery.ts';
 import { sayWhoAsks } from '../forwarded.ts';
@@ -157,7 +158,7 @@ function withBody({ raw }: FastifyRequest, body: string, type: string): typeof r
 /** https://www.rfc-editor.org/rfc/rfc6749#section-5.2 */
 function renderOAuthError(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const { status, code, message, cause, nextActions } = toAppError(error);
-  if (status >= 500) request.log.error({ err: cause ?? error, req: request }, 'request.failed');
+  if (status >= 500) logFailure(cause ?? error, request, reply);
   const name =
     status === 429
       ? 'temporarily_unavailable'
