@@ -77,16 +77,18 @@ export async function startApp(
   await admin.connect();
   if (!beside) await admin.query(`create database ${database} template template`);
   const dataDir = await mkdtemp(join(tmpdir(), 'insforge-app-'));
-  const config = testConfig(postgres, database, dataDir, environment);
-  const app = await buildApp(config, log);
+  // First, so that nothing stays of a server that refuses to start.
+  onTestFinished(async () => {
+    if (!beside) await admin.query(`drop database ${database} with (force)`);
+    await admin.end();
+    await rm(dataDir, { recursive: true, force: true });
+  });
+  const app = await buildApp(testConfig(postgres, database, dataDir, environment), log);
   const owner = new Client({ ...postgres, database });
   await owner.connect();
   onTestFinished(async () => {
     await app.close();
     await owner.end();
-    if (!beside) await admin.query(`drop database ${database} with (force)`);
-    await admin.end();
-    await rm(dataDir, { recursive: true, force: true });
   });
 
   const users = new Map<string, TestUser>();

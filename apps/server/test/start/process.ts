@@ -1,9 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, readFile, readlink, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseEnv } from 'node:util';
 import { onTestFinished } from 'vitest';
@@ -42,7 +42,7 @@ export async function freePort(): Promise<number> {
   return address.port;
 }
 
-/** Starts the server. It is killed, with the PostgreSQL it may have started, when the test has finished. */
+/** Starts the server. It is stopped, with the PostgreSQL it may have started, when the test has finished. */
 export async function startServer(environment: Record<string, string>): Promise<ServerProcess> {
   const port = environment.PORT ?? String(await freePort());
   const dataDir = environment.DATA_DIR ?? join(await scratchFolder(), 'data');
@@ -56,9 +56,9 @@ export async function startServer(environment: Record<string, string>): Promise<
   const exit = once(child, 'close').then(([code, signal]) => code ?? signal);
   const isRunning = () => child.exitCode === null && child.signalCode === null;
   onTestFinished(async () => {
-    if (!isRunning()) return;
-    child.kill('SIGTERM');
+    if (isRunning()) child.kill('SIGTERM');
     await exit;
+    await removeMoved(dataDir);
   });
   const url = `http://127.0.0.1:${port}`;
   return {
@@ -81,6 +81,12 @@ export async function startServer(environment: Record<string, string>): Promise<
     kill: (signal) => void child.kill(signal),
     credentials: async () => parseEnv(await readFile(join(dataDir, 'credentials.env'), 'utf8')),
   };
+}
+
+/** Where root's PostgreSQL cannot live in a data folder, a link there says where it does. */
+async function removeMoved(dataDir: string): Promise<void> {
+  const moved = await readlink(join(dataDir, 'postgres')).catch(() => undefined);
+  if (moved !== undefined) await rm(dirname(moved), { recursive: true, force: true });
 }
 
 /** The process id of the PostgreSQL that serves a data folder. */
