@@ -1,4 +1,6 @@
 import { randomBytes } from 'node:crypto';
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { TestApp, TestClient } from '../harness.ts';
 
 export const BUCKETS = '/api/storage/buckets';
@@ -36,4 +38,11 @@ export async function makeBucket(server: TestApp, bucketName: string, { preset, 
   if (preset === undefined) return;
   const applied = await admin.put(`${BUCKETS}/${bucketName}/policies`, { preset });
   if (applied.status !== 200) throw new Error(`no policies: ${applied.text}`);
+}
+
+/** The files that lie in the store of a server, whatever they belong to. */
+export async function storedFiles(dataDir: string): Promise<string[]> {
+  const entries = await readdir(join(dataDir, 'storage'), { recursive: true, withFileTypes: true });
+  const files = entries.filter((entry) => entry.isFile() && /^[0-9a-f]{32}$/.test(entry.name));
+  return files.map(({ name }) => name).sort();
 }

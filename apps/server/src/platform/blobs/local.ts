@@ -193,13 +193,24 @@ async function openFile(path: string, range: ByteRange | undefined): Promise<Buf
 /** Bytes never change, so two names of one file are as good as two files. */
 async function linkFile(layout: Layout, id: string): Promise<string> {
   const copy = layout.newId();
-  await link(layout.pathOf(id), layout.pathOf(copy)).catch(explainMissing);
+  try {
+    await link(layout.pathOf(id), layout.pathOf(copy)).catch(explainMissing);
+  } catch (error) {
+    return NO_LINK.has(codeOf(error)) ? joinFiles(layout, [id]) : explainFull(error);
+  }
   await layout.syncShardOf(copy);
   return copy;
 }
 
-async function concatFiles(layout: Layout, [first, ...rest]: readonly string[]): Promise<string> {
-  if (first !== undefined && rest.length === 0) return linkFile(layout, first);
+/** A file has so many names and no more (ext4: 65,000), and file systems of other worlds know only one. */
+const NO_LINK = new Set<unknown>(['EMLINK', 'EPERM', 'ENOTSUP', 'ENOSYS']);
+
+async function concatFiles(layout: Layout, ids: readonly string[]): Promise<string> {
+  const [first, second] = ids;
+  return first !== undefined && second === undefined ? linkFile(layout, first) : joinFiles(layout, ids);
+}
+
+async function joinFiles(layout: Layout, [first, ...rest]: readonly string[]): Promise<string> {
   const id = layout.newId();
   const path = layout.pathOf(id);
   try {
