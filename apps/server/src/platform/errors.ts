@@ -85,9 +85,13 @@ const CALLER_CLASSES = new Set('08 0A 21 22 23 25 26 2B 2D 2F 34 38 39 3B 3F 42 
 const UNAVAILABLE_CLASSES = new Set(['08', '53', '57']);
 const SOCKET_ERRORS = new Set(['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ENOENT', 'ETIMEDOUT']);
 
+/** The database has no room for what a statement writes, and undid it. It goes on with all that needs none. */
+const DISK_FULL = '53100';
+
 /** True when the database could not be reached or went away, so that a retry later may succeed. */
 export function isUnavailable(error: unknown): boolean {
   if (isDatabaseError(error)) {
+    if (error.code === DISK_FULL) return false;
     // A mere ERROR of class 08 is about a connection that SQL tried to open, with dblink for example.
     if (error.code.startsWith('08')) return error.severity !== 'ERROR';
     return UNAVAILABLE_CLASSES.has(error.code.slice(0, 2)) && error.code !== '57014';
@@ -109,6 +113,9 @@ function fromDatabase(error: DatabaseError): AppError {
   };
   const options = { cause: error, details, ...(error.hint ? { nextActions: error.hint } : {}) };
   if (known) return new AppError(known, error.message, options);
+  if (error.code === DISK_FULL) {
+    return new AppError('STORAGE_INSUFFICIENT_QUOTA', 'There is no room left to store this', { cause: error });
+  }
   if (error.code === '57014') {
     return new AppError('DATABASE_VALIDATION_ERROR', `The statement ran into its time limit (${error.message})`, {
       ...options,

@@ -1,46 +1,30 @@
 import { randomBytes } from 'node:crypto';
-import { symlink } from 'node:fs/promises';
+import { stat, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import {
-  CompleteMultipartUploadCommand,
-  CopyObjectCommand,
-  CreateMultipartUploadCommand,
-  GetObjectCommand,
-  PutObjectCommand,
-  S3ServiceException,
-  UploadPartCommand,
-  UploadPartCopyCommand,
-} from '@aws-sdk/client-s3';
-import { expect, test } from 'vitest';
-import { type Reply, SECRETS } from '../harness.ts';
+import { GetObjectCommand } from '@aws-sdk/client-s3';
+import sharp from 'sharp';
+import { expect, onTestFinished, test } from 'vitest';
 import { startS3, type TestS3 } from '../s3/start.ts';
 import { scratchFolder } from '../start/process.ts';
 import { type Disk, mountDisk } from './disk.ts';
 import { makeBucket, objectPath, storedFiles, upload } from './files.ts';
+import {
+  Bucket,
+  beginMultipart,
+  beginTus,
+  FULL,
+  FULL_IN_S3,
+  Key,
+  outcomeOf,
+  restOutcome,
+  SOURCE,
+  WAYS,
+  type Way,
+} from './ways-to-write.ts';
 
 const KILOBYTE = 1024;
 const MEGABYTE = 1024 * KILOBYTE;
-const Bucket = 'b';
 const NO_DISK = 'mounting a small disk needs root';
-
-interface Outcome {
-  status: number;
-  /** Undefined where all went well. */
-  code: string | undefined;
-}
-
-const FULL = { status: 507, code: 'STORAGE_INSUFFICIENT_QUOTA' };
-const FULL_IN_S3 = { status: 507, code: 'QuotaExceeded' };
-
-async function outcomeOf(asked: Promise<unknown>): Promise<Outcome> {
-  try {
-    await asked;
-    return { status: 200, code: undefined };
-  } catch (error) {
-    if (!(error instanceof S3ServiceException)) throw error;
-    return { status: error.$metadata.httpStatusCode ?? 0, code: error.name };
-  }
-}
 
 /** A server whose files lie on a disk that can be filled. */
 async function startOnDisk(disk: Disk): Promise<TestS3 & { dataDir: string }> {
@@ -56,139 +40,6 @@ const snapshot = async (server: Awaited<ReturnType<typeof startOnDisk>>) => ({
   ...(await server.stored()),
   files: await storedFiles(server.dataDir),
 });
-
-const TUS = { 'x-api-key': SECRETS.ACCESS_API_KEY, 'tus-resumable': '1.0.0' };
-
-async function beginTus(server: TestS3, objectName: string, length: number) {
-  const named = Object.entries({ bucketName: Bucket, objectName });
-  const begun = await server.as('admin').post('/storage/v1/upload/resumable', undefined, {
-    ...TUS,
-    'upload-length': String(length),
-    'upload-metadata': named.map(([name, value]) => `${name} ${Buffer.from(value).toString('base64')}`).join(','),
-  });
-  expect(begun.status).toBe(201);
-  const path = new URL(String(begun.headers.location), 'http://x').pathname;
-  return {
-    patch: async (offset: number, body: Buffer): Promise<Outcome> => {
-      const headers = { ...TUS, 'upload-offset': String(offset), 'content-type': 'application/offset+octet-stream' };
-      const reply = await server.as('admin').patch(path, body, headers);
-      return { status: reply.status, code: reply.body.error };
-    },
-    head: async () => {
-      const reply = await server.as('admin').head(path, TUS);
-      return { status: reply.status, offset: Number(reply.headers['upload-offset']) };
-    },
-  };
-}
-
-const restOutcome = ({ status, body }: Reply): Outcome => ({ status, code: body.error });
-
-/** A way to write bytes that need room on the disk. */
-interface Way {
-  way: string;
-  refusal: Outcome;
-  /** What there is none left of; room where nothing is said. */
-  scarce?: 'names';
-  /** What comes of it is no object yet. */
-  isPart?: boolean;
-  /** Does all that is done before the disk is full. */
-  prepare(server: TestS3, content: Buffer): Promise<() => Promise<Outcome>>;
-}
-
-const SOURCE = 'source';
-const Key = 'key';
-
-async function beginMultipart({ client }: TestS3) {
-  const { UploadId } = await client.send(new CreateMultipartUploadCommand({ Bucket, Key }));
-  return { Bucket, Key, UploadId };
-}
-
-async function uploadParts(server: TestS3, content: Buffer) {
-  const upload = await beginMultipart(server);
-  const pieces = [content.subarray(0, 5 * MEGABYTE), content.subarray(5 * MEGABYTE)];
-  const Parts = [];
-  for (const [index, Body] of pieces.entries()) {
-    const PartNumber = index + 1;
-    const { ETag } = await server.client.send(new UploadPartCommand({ ...upload, PartNumber, Body }));
-    Parts.push({ ETag, PartNumber });
-  }
-  return { ...upload, MultipartUpload: { Parts } };
-}
-
-const WAYS: Way[] = [
-  {
-    way: 'a form',
-    refusal: FULL,
-    prepare: async (server, content) => async () => restOutcome(await upload(server.as('admin'), Bucket, Key, content)),
-  },
-  {
-    way: 'a body',
-    refusal: FULL,
-    prepare: async (server, content) => async () =>
-      restOutcome(await server.as('admin').put(objectPath(Bucket, Key), content)),
-  },
-  {
-    way: 'a copy',
-    refusal: FULL,
-    scarce: 'names',
-    async prepare(server, content) {
-      expect((await upload(server.as('admin'), Bucket, SOURCE, content)).status).toBe(200);
-      return async () => restOutcome(await server.as('admin').post(`${objectPath(Bucket, SOURCE)}/copy`, { to: Key }));
-    },
-  },
-  {
-    way: 'the tus protocol',
-    refusal: FULL,
-    async prepare(server, content) {
-      const { patch } = await beginTus(server, Key, content.length);
-      return () => patch(0, content);
-    },
-  },
-  {
-    way: 'S3',
-    refusal: FULL_IN_S3,
-    prepare:
-      async ({ client }, Body) =>
-      () =>
-        outcomeOf(client.send(new PutObjectCommand({ Bucket, Key, Body }))),
-  },
-  {
-    way: 'a copy over S3',
-    refusal: FULL_IN_S3,
-    scarce: 'names',
-    async prepare({ client }, Body) {
-      await client.send(new PutObjectCommand({ Bucket, Key: SOURCE, Body }));
-      return () => outcomeOf(client.send(new CopyObjectCommand({ Bucket, Key, CopySource: `${Bucket}/${SOURCE}` })));
-    },
-  },
-  {
-    way: 'a part over S3',
-    refusal: FULL_IN_S3,
-    isPart: true,
-    async prepare(server, Body) {
-      const upload = await beginMultipart(server);
-      return () => outcomeOf(server.client.send(new UploadPartCommand({ ...upload, PartNumber: 1, Body })));
-    },
-  },
-  {
-    way: 'a copied part over S3',
-    refusal: FULL_IN_S3,
-    isPart: true,
-    async prepare(server, Body) {
-      await server.client.send(new PutObjectCommand({ Bucket, Key: SOURCE, Body }));
-      const part = { ...(await beginMultipart(server)), PartNumber: 1, CopySource: `${Bucket}/${SOURCE}` };
-      return () => outcomeOf(server.client.send(new UploadPartCopyCommand(part)));
-    },
-  },
-  {
-    way: 'the completion of an upload over S3',
-    refusal: FULL_IN_S3,
-    async prepare(server, content) {
-      const completion = await uploadParts(server, content);
-      return () => outcomeOf(server.client.send(new CompleteMultipartUploadCommand(completion)));
-    },
-  },
-];
 
 test.for(WAYS)(
   'on a full disk $way is refused with 507 and leaves nothing; with room again it succeeds',
@@ -231,6 +82,25 @@ test('an upload of the tus protocol whose parts fit but not their sum is complet
   await expect.poll(() => storedFiles(server.dataDir)).toHaveLength(1);
 });
 
+test('on a full disk images are changed as before, and the changed ones are not kept', async ({ skip }) => {
+  const disk = await mountDisk(MEGABYTE);
+  if (!disk) return skip(NO_DISK);
+  const server = await startOnDisk(disk);
+  const size = { width: 300, height: 300 };
+  const image = await sharp({ create: { ...size, channels: 3, background: 'red' } })
+    .png()
+    .toBuffer();
+  expect((await upload(server.as('admin'), Bucket, 'image', image, 'image/png')).status).toBe(200);
+  await disk.fill();
+  const changed = () => server.as('admin').get(`${objectPath(Bucket, 'image')}?width=100`);
+  const small = await changed();
+  expect(small).toMatchObject({ status: 200, headers: { 'content-type': 'image/png' } });
+  expect(await storedFiles(server.dataDir)).toEqual([]);
+  await disk.free();
+  expect(await changed()).toMatchObject({ status: 200, headers: { etag: small.headers.etag } });
+  expect(await storedFiles(server.dataDir)).toHaveLength(1);
+});
+
 test('on a full disk files are moved, replaced by small ones, and deleted, which makes room', async ({ skip }) => {
   const disk = await mountDisk(MEGABYTE);
   if (!disk) return skip(NO_DISK);
@@ -247,3 +117,109 @@ test('on a full disk files are moved, replaced by small ones, and deleted, which
   await expect.poll(() => storedFiles(server.dataDir)).toEqual([]);
   expect((await upload(admin, Bucket, 'second', Buffer.alloc(400 * KILOBYTE))).status).toBe(200);
 });
+
+/** A server with a bucket, and a disk that its owner can put tables on. */
+async function startWithTablespace() {
+  const dataDir = await scratchFolder();
+  const server = await startS3({ DATA_DIR: dataDir });
+  await makeBucket(server, Bucket);
+  const [setting] = await server.sql<{ data_directory: string }>('show data_directory');
+  const { uid } = await stat(setting?.data_directory ?? '');
+  const disk = await mountDisk(MEGABYTE, uid);
+  if (!disk) return undefined;
+  const name = `disk_${randomBytes(4).toString('hex')}`;
+  await server.sql(`create tablespace ${name} location '${disk.folder}'`);
+  const tables: string[] = [];
+  onTestFinished(async () => {
+    await disk.free();
+    // Even to empty a table would take room.
+    for (const table of tables) await server.sql(`drop table ${table} cascade`);
+    await server.sql(`drop tablespace ${name}`);
+  });
+  return {
+    server: { ...server, dataDir },
+    disk,
+    move: async (table: string) => {
+      tables.push(table);
+      await server.sql(`alter table ${table} set tablespace ${name}`);
+    },
+  };
+}
+
+test('a full disk under the database refuses what would be kept in rows, and nothing else', async ({ skip }) => {
+  const started = await startWithTablespace();
+  if (!started) return skip(NO_DISK);
+  const { server, move } = started;
+  await move('storage.objects');
+  const admin = server.as('admin');
+  const contents = Array.from({ length: 30 }, () => randomBytes(50 * KILOBYTE));
+  const replies = await Promise.all(contents.map((content, index) => upload(admin, Bucket, `f${index}`, content)));
+  expect(new Set(replies.map(({ status }) => status))).toEqual(new Set([200, 507]));
+  expect(replies.find(({ status }) => status === 507)?.body).toMatchObject({
+    error: 'STORAGE_INSUFFICIENT_QUOTA',
+    nextActions: expect.stringContaining('room'),
+  });
+  const stored = replies.filter(({ status }) => status === 200).length;
+  expect((await server.stored()).objects).toHaveLength(stored);
+  expect((await admin.get('/api/health')).status).toBe(200);
+});
+
+const ROWS: (Way & { table: string })[] = [
+  // An upload of the tus protocol stays as it is until its row can be written: its own test is above.
+  ...WAYS.filter(({ way }) => way !== 'the tus protocol').map((way) => ({
+    ...way,
+    table: way.isPart ? 'storage.upload_parts' : 'storage.objects',
+  })),
+  {
+    way: 'a move',
+    table: 'storage.objects',
+    refusal: FULL,
+    async prepare(server, content) {
+      expect((await upload(server.as('admin'), Bucket, SOURCE, content)).status).toBe(200);
+      return async () => restOutcome(await server.as('admin').post(`${objectPath(Bucket, SOURCE)}/move`, { to: Key }));
+    },
+  },
+  {
+    way: 'the beginning of an upload over S3',
+    table: 'storage.uploads',
+    refusal: FULL_IN_S3,
+    prepare: async (server) => () => outcomeOf(beginMultipart(server)),
+  },
+  {
+    way: 'the beginning of an upload over S3',
+    table: 'storage.s3_uploads',
+    refusal: FULL_IN_S3,
+    prepare: async (server) => () => outcomeOf(beginMultipart(server)),
+  },
+];
+
+/** Takes what room there is in the pages that the table has already. */
+const fillPages = (server: TestS3) =>
+  server.sql(`
+    do $$ begin
+      for n in 1..10000 loop
+        begin
+          insert into storage.objects (bucket, key, size) values ('${Bucket}', 'o' || n, 0);
+        exception when disk_full then exit;
+        end;
+      end loop;
+    end $$`);
+
+test.for(ROWS)(
+  'without room in $table $way is refused with 507 and leaves nothing; with room again it succeeds',
+  async ({ table, refusal, prepare }, { skip }) => {
+    const started = await startWithTablespace();
+    if (!started) return skip(NO_DISK);
+    const { server, disk, move } = started;
+    const write = await prepare(server, randomBytes(5 * MEGABYTE + 100 * KILOBYTE));
+    await move(table);
+    await disk.fill();
+    if (table === 'storage.objects') await fillPages(server);
+    const before = await snapshot(server);
+    expect(await write()).toEqual(refusal);
+    expect(await write()).toEqual(refusal);
+    expect(await snapshot(server)).toEqual(before);
+    await disk.free();
+    expect(await write()).toMatchObject({ code: undefined });
+  },
+);

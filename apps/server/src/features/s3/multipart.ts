@@ -54,11 +54,15 @@ export async function createMultipartUpload({ storage, actor, request }: S3Conte
     metadata: readMetadata(request),
     expiresInSeconds: EXPIRES_SECONDS,
   });
-  await storage.db.system.tx(async (tx) => {
+  const remember = storage.db.system.tx(async (tx) => {
     await tx.query(sql`delete from storage.s3_uploads where created_at < now() - ${REMEMBERED}::interval`);
     await tx.query(sql`
       insert into storage.s3_uploads (upload_id, checksum_algorithm, checksum_type, tags)
       values (${upload.id}, ${algorithm ?? null}, ${type ?? null}, ${JSON.stringify(tags)}::jsonb)`);
+  });
+  await remember.catch(async (error) => {
+    await endUpload(storage, upload.id);
+    throw error;
   });
   return xmlReply(
     'InitiateMultipartUploadResult',

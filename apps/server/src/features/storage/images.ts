@@ -4,11 +4,11 @@ import type { ImageQuery } from '@insforge/contract/storage.ts';
 import type { Sharp } from 'sharp';
 import type { ByteRange } from '#platform/blobs/blobs.ts';
 import { sql } from '#platform/db/sql.ts';
-import { AppError } from '#platform/errors.ts';
+import { AppError, toAppError } from '#platform/errors.ts';
 import { readAll } from './bytes.ts';
 import type { ReadableObject, StoredObject } from './object-row.ts';
 import { noObject, openObject } from './objects.ts';
-import type { Storage } from './storage.ts';
+import { isRolledBack, type Storage } from './storage.ts';
 
 /** An image that can be served in place of the original. */
 export interface Rendition {
@@ -132,7 +132,10 @@ async function findRendered({ db, blobs }: Storage, source: string, recipe: stri
 
 async function make(storage: Storage, object: ReadableObject, recipe: Recipe): Promise<Rendered> {
   const made = await transform(await readAll(await openObject(storage, object)), recipe);
-  await keep(storage, object, recipe, made);
+  await keep(storage, object, recipe, made).catch((error) => {
+    // Whoever only reads need not hear of it; the image is made again next time.
+    if (toAppError(error).code !== 'STORAGE_INSUFFICIENT_QUOTA') throw error;
+  });
   return { size: made.length, open: async ({ start, end }) => made.subarray(start, end + 1) };
 }
 
@@ -143,14 +146,19 @@ async function keep(
   made: Buffer,
 ): Promise<void> {
   const staged = await blobs.stage(once(made), { maxBytes: made.length });
-  await staged.commit();
-  const kept = await db.system.query(sql`
-    insert into storage.renditions (source, recipe, blob, size, mime_type)
-    select ${source}, ${recipeName(recipe)}, ${staged.id}, ${staged.size}::bigint, ${`image/${recipe.format}`}
-    where exists (select from storage.objects where bucket = ${bucket} and key = ${key} and blob = ${source})
-      and (select count(*) from storage.renditions where source = ${source}) < ${MAX_KEPT}
-    on conflict do nothing returning blob`);
-  if (kept.length === 0) await staged.discard();
+  try {
+    await staged.commit();
+    const kept = await db.system.query(sql`
+      insert into storage.renditions (source, recipe, blob, size, mime_type)
+      select ${source}, ${recipeName(recipe)}, ${staged.id}, ${staged.size}::bigint, ${`image/${recipe.format}`}
+      where exists (select from storage.objects where bucket = ${bucket} and key = ${key} and blob = ${source})
+        and (select count(*) from storage.renditions where source = ${source}) < ${MAX_KEPT}
+      on conflict do nothing returning blob`);
+    if (kept.length === 0) await staged.discard();
+  } catch (error) {
+    if (isRolledBack(error)) await staged.discard();
+    throw error;
+  }
 }
 
 async function* once(bytes: Buffer): AsyncGenerator<Buffer> {

@@ -73,7 +73,7 @@ export async function writeAsActor(
 ): Promise<TextRow | undefined> {
   const door = isAdmin(actor) ? db.system : db.as(actor.claims);
   const written = write instanceof Sql ? door.text(toStatement(write)).then(([row]) => row) : door.grouped(write);
-  return written.catch(explainDenial(actor, `write ${named(bucket, key)}`)).catch(explainFull);
+  return written.catch(explainDenial(actor, `write ${named(bucket, key)}`));
 }
 
 /** For `catch`: says in the words of storage that the policies refuse something. */
@@ -84,12 +84,6 @@ export function explainDenial(actor: Actor, deed: string): (error: unknown) => n
 }
 
 const INSUFFICIENT_PRIVILEGE = '42501';
-const DISK_FULL = '53100';
-
-function explainFull(error: unknown): never {
-  if (!isDatabaseError(error) || error.code !== DISK_FULL) throw error;
-  throw new AppError('STORAGE_INSUFFICIENT_QUOTA', 'There is no room left to store this file', { cause: error });
-}
 
 export function isDenied(error: unknown): boolean {
   return isDatabaseError(error) && error.code === INSUFFICIENT_PRIVILEGE;
