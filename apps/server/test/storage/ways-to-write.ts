@@ -46,6 +46,7 @@ export async function beginTus(server: TestS3, objectName: string, length: numbe
   expect(begun.status).toBe(201);
   const path = new URL(String(begun.headers.location), 'http://x').pathname;
   return {
+    path,
     patch: async (offset: number, body: Buffer): Promise<Outcome> => {
       const headers = { ...TUS, 'upload-offset': String(offset), 'content-type': 'application/offset+octet-stream' };
       const reply = await server.as('admin').patch(path, body, headers);

@@ -45,7 +45,7 @@ function brokenOff(cause: unknown): AppError {
   });
 }
 
-function stalled(idleMs: number): AppError {
+export function stalled(idleMs: number): AppError {
   return new AppError('STORAGE_INVALID_PARAMETER', `No byte of the upload arrived for ${idleMs / 1000} seconds`, {
     status: 408,
     nextActions:

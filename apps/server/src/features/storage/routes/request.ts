@@ -1,5 +1,5 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
-import { AppError } from '#platform/errors.ts';
+import { AppError, toAppError } from '#platform/errors.ts';
 import type { Actor } from '../storage.ts';
 
 /** Who acts, for requests that a guard has let in. */
@@ -52,6 +52,10 @@ export function acceptFiles(app: FastifyInstance): void {
   // Whatever the type says, the body is not for us to parse.
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('*', (_request, payload, done) => done(null, payload));
+  app.addHook('onError', async (_request, reply, error) => {
+    // What is left of such a body will not come, and must not be waited for.
+    if (toAppError(error).status === 408) reply.header('connection', 'close');
+  });
   app.addHook('onResponse', async ({ raw }) => {
     if (raw.complete) return;
     // Node reads the rest and throws it away; not without end.

@@ -1,12 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import type { Readable } from 'node:stream';
-import multipart from '@fastify/multipart';
+import multipart, { type MultipartFile } from '@fastify/multipart';
 import { StoredFileSchema } from '@insforge/contract/storage.ts';
 import type { FastifyRequest } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { AppError } from '#platform/errors.ts';
-import { bytesOf } from '../bytes.ts';
+import { bytesOf, stalled } from '../bytes.ts';
 import { readExpected } from '../expectations.ts';
 import { putObject } from '../objects.ts';
 import type { Storage } from '../storage.ts';
@@ -30,7 +30,7 @@ export const uploadRoutes: FastifyPluginAsyncZod<UploadOptions> = async (app, { 
   await app.register(multipart, { limits: { files: 1, fields: 20, fileSize: Number.POSITIVE_INFINITY } });
 
   const store = async (request: FastifyRequest, bucket: string, keyFor: (filename: string) => string) => {
-    const file = await fileOf(request);
+    const file = await fileOf(request, idleMs);
     const object = await putObject(storage, actorOf(request), {
       bucket,
       key: keyFor(file.name),
@@ -62,7 +62,7 @@ interface ReceivedFile {
   atMost: number | undefined;
 }
 
-async function fileOf(request: FastifyRequest): Promise<ReceivedFile> {
+async function fileOf(request: FastifyRequest, idleMs: number): Promise<ReceivedFile> {
   const length = Number(request.headers['content-length'] ?? 0);
   const { expect, 'transfer-encoding': coding } = request.headers;
   // Who asks first wants to hear whether they may, and not only when they have sent it.
@@ -72,7 +72,7 @@ async function fileOf(request: FastifyRequest): Promise<ReceivedFile> {
     const stream = (request.body as Readable | undefined) ?? request.raw;
     return { name: 'file', mimeType: request.headers['content-type'], stream, announcedSize: length, atMost };
   }
-  const part = await request.file().catch(explainForm);
+  const part = await fileIn(request, idleMs);
   if (!part) {
     throw new AppError('STORAGE_INVALID_PARAMETER', 'There is no file in the form', {
       nextActions:
@@ -86,6 +86,16 @@ async function fileOf(request: FastifyRequest): Promise<ReceivedFile> {
     announcedSize: Math.max(0, length - FORM_BYTES),
     atMost,
   };
+}
+
+/** The file of a form, as long as what comes before it keeps coming. */
+async function fileIn(request: FastifyRequest, idleMs: number): Promise<MultipartFile | undefined> {
+  const { raw } = request;
+  const found = request.file().catch(explainForm);
+  // In-process requests have no connection.
+  if (!('setTimeout' in raw.socket)) return found;
+  const stalling = new Promise<never>((_resolve, reject) => raw.setTimeout(idleMs, () => reject(stalled(idleMs))));
+  return Promise.race([found, stalling]).finally(() => raw.setTimeout(0));
 }
 
 /** What the parser says of a form that it cannot read has no status; what it says of limits has one. */
