@@ -597,3 +597,21 @@ test('errors of HEAD have no body, all others are XML with the id of the request
   expect(await get('HEAD', '/files/nothing')).toMatchObject({ status: 404, text: '' });
   expect(await get('PATCH', '/files/nothing')).toMatchObject({ status: 501, code: 'NotImplemented' });
 });
+
+test('the bytes are read only where they are sent', async () => {
+  const s3 = await startWithBucket();
+  const { ETag } = await s3.client.send(new PutObjectCommand({ Bucket, Key: 'k', Body: 'content' }));
+  await s3.sql('alter table storage.objects drop column bytes cascade');
+  const statusOf = (asked: Promise<{ $metadata: { httpStatusCode?: number } }>) =>
+    asked.then(
+      ({ $metadata }) => $metadata.httpStatusCode,
+      ({ $metadata }) => $metadata.httpStatusCode,
+    );
+  const get = (conditions: object) =>
+    statusOf(s3.client.send(new GetObjectCommand({ Bucket, Key: 'k', ...conditions })));
+  expect(await statusOf(s3.client.send(new HeadObjectCommand({ Bucket, Key: 'k' })))).toBe(200);
+  expect(await get({ IfNoneMatch: ETag })).toBe(304);
+  expect(await get({ IfModifiedSince: new Date(Date.now() + 60_000) })).toBe(304);
+  expect(await get({ IfNoneMatch: '"old"' })).toBe(500);
+  expect(await get({})).toBe(500);
+});

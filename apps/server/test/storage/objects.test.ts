@@ -147,6 +147,25 @@ test.each([
   await expect.poll(blobs).toBe(inFiles);
 });
 
+test('a copy of what is replaced meanwhile is one of what is there then', async () => {
+  const { server, blobs } = await startInFolder();
+  await makeBucket(server, 'b', { preset: 'authenticated-read' });
+  await upload(server.as('admin'), 'b', 'k', large('old'));
+  await server.sql(`
+    create function public.hold() returns boolean language plpgsql as $$ begin
+      perform pg_advisory_xact_lock_shared(1); return true; end $$;
+    create policy hold on storage.objects for insert to authenticated with check (public.hold());
+    select pg_advisory_lock(1)`);
+  const copying = server.as(await server.user('ada')).post(`${objectPath('b', 'k')}/copy`, { to: 'c' });
+  const held = "select from pg_stat_activity where wait_event = 'advisory' and datname = current_database()";
+  await expect.poll(() => server.sql(held)).toHaveLength(1);
+  await upload(server.as('admin'), 'b', 'k', large('new'));
+  await expect.poll(blobs).toBe(1);
+  await server.sql('select pg_advisory_unlock(1)');
+  expect((await copying).status).toBe(200);
+  expect((await server.as('admin').get(objectPath('b', 'c'))).text).toBe(large('new'));
+});
+
 test('a copy replaces only when told to, and a move never', async () => {
   const server = await startApp();
   const admin = server.as('admin');

@@ -1,4 +1,3 @@
-import { type Actor, type ReadableObject, readObject, type Storage } from '#features/storage/index.ts';
 import { AppError } from '#platform/errors.ts';
 import { S3Error } from './errors.ts';
 import { headerOf, type S3Request } from './request.ts';
@@ -26,10 +25,10 @@ function decode(path: string): string {
   throw new S3Error('InvalidArgument', 'x-amz-copy-source must be percent-encoded');
 }
 
-/** The row of a source. What is missing is told as missing there, and not where it would have been copied to. */
-export async function sourceOf(storage: Storage, actor: Actor, { bucket, key }: ObjectName): Promise<ReadableObject> {
-  return readObject(storage, actor, bucket, key).catch((error) => {
+/** For `catch`: what is missing is told as missing there, and not where it would have been copied to. */
+export function explainMissingSource({ key }: ObjectName): (error: unknown) => never {
+  return (error) => {
     const isMissing = error instanceof AppError && error.code === 'STORAGE_NOT_FOUND';
     throw isMissing ? new S3Error('NoSuchKey', 'The source of the copy does not exist', { Key: key }) : error;
-  });
+  };
 }

@@ -9,9 +9,10 @@ import {
   type StoredObject,
 } from '#features/storage/index.ts';
 import { quoteEtag, type S3Context, type S3Reply, xmlReply } from './context.ts';
-import { readCopySource, sourceOf } from './copy-source.ts';
+import { explainMissingSource, readCopySource } from './copy-source.ts';
 import { S3Error } from './errors.ts';
 import {
+  asksForChanges,
   checkConditions,
   checksumHeaders,
   expectedBy,
@@ -28,6 +29,9 @@ type ByteRange = { start: number; end: number };
 
 export async function getObject(context: S3Context): Promise<S3Reply> {
   const { storage, actor, request } = context;
+  if (asksForChanges(request)) {
+    checkConditions(request, await headStoredObject(storage, actor, request.bucket, request.key));
+  }
   let range: ByteRange | undefined;
   const { object, body } = await getStoredObject(storage, actor, request.bucket, request.key, (found) => {
     range = select(request, found);
@@ -87,7 +91,7 @@ export async function putObject({ storage, actor, request, payload }: S3Context)
 export async function copyObject({ storage, actor, request }: S3Context): Promise<S3Reply> {
   const from = readCopySource(request);
   const to = { bucket: request.bucket, key: request.key };
-  const source = await sourceOf(storage, actor, from);
+  const source = await headStoredObject(storage, actor, from.bucket, from.key).catch(explainMissingSource(from));
   checkConditions(request, source, 'x-amz-copy-source-');
   const replaces = (header: string) => isReplacing(headerOf(request, header), header);
   const [newMetadata, newTags] = [replaces('x-amz-metadata-directive'), replaces('x-amz-tagging-directive')];

@@ -1,9 +1,9 @@
-import { addPart, openObject, listParts as storedParts, type UploadPart } from '#features/storage/index.ts';
+import { addPart, openObject, readObject, listParts as storedParts, type UploadPart } from '#features/storage/index.ts';
 import { sql } from '#platform/db/sql.ts';
 import { AppError } from '#platform/errors.ts';
 import { checksumElement, isChecksumAlgorithm, summedUp } from './checksums.ts';
 import { OWNER, quoteEtag, type S3Context, type S3Reply, xmlReply } from './context.ts';
-import { readCopySource, sourceOf } from './copy-source.ts';
+import { explainMissingSource, readCopySource } from './copy-source.ts';
 import { S3Error } from './errors.ts';
 import { readEncoding, readLimit } from './listing.ts';
 import { currentUpload, findS3Upload, MAX_PARTS, type S3Upload } from './multipart.ts';
@@ -40,7 +40,8 @@ export async function uploadPart(context: S3Context): Promise<S3Reply> {
 
 export async function uploadPartCopy(context: S3Context): Promise<S3Reply> {
   const { storage, actor, request } = context;
-  const source = await sourceOf(storage, actor, readCopySource(request));
+  const from = readCopySource(request);
+  const source = await readObject(storage, actor, from.bucket, from.key).catch(explainMissingSource(from));
   checkConditions(request, source, 'x-amz-copy-source-');
   const range = readSourceRange(request, source.size);
   const size = range ? range.end - range.start + 1 : source.size;

@@ -15,8 +15,8 @@ export interface Rendition {
   mimeType: string;
   /** Follows from the source and what is wanted of it, so it is known before the image is. */
   etag: string;
-  /** Makes the image, or finds it where it was made before. */
-  render(): Promise<Rendered>;
+  /** Makes the image of the object, or finds it where it was made before. */
+  render(object: ReadableObject): Promise<Rendered>;
 }
 
 export interface Rendered {
@@ -29,7 +29,7 @@ export interface ImageRenderer {
    * What the query makes of an object.
    * @throws AppError STORAGE_INVALID_PARAMETER for what is no image, or too large a one
    */
-  plan(object: ReadableObject, query: ImageQuery): Rendition;
+  plan(object: StoredObject, query: ImageQuery): Rendition;
 }
 
 const MAX_SOURCE_BYTES = 25 * 1024 * 1024;
@@ -83,13 +83,13 @@ export function createImageRenderer(storage: Storage): ImageRenderer {
       return {
         mimeType: `image/${recipe.format}`,
         etag: createHash('md5').update(id).digest('hex'),
-        async render() {
+        async render(readable) {
           const known = await findRendered(storage, blob, name);
           if (known) return known;
           // Of many who ask for the same at once, one makes it.
           let rendered = making.get(id);
           if (!rendered) {
-            rendered = take(() => make(storage, object, recipe)).finally(() => making.delete(id));
+            rendered = take(() => make(storage, readable, recipe)).finally(() => making.delete(id));
             making.set(id, rendered);
           }
           return rendered;

@@ -7,10 +7,11 @@ import {
   OBJECT_COLUMNS,
   type ObjectMetadata,
   type ObjectRow,
+  type ReadableObject,
   type StoredObject,
   toStoredObject,
 } from './object-row.ts';
-import { authorizePut, headObject, noObject, readObject, recordObject, tooLarge } from './objects.ts';
+import { authorizePut, headObject, noObject, recordObject, tooLarge, withObject } from './objects.ts';
 import { type Actor, asActor, isDenied, isRolledBack, named, permissionDenied, type Storage } from './storage.ts';
 
 export interface CopyRequest {
@@ -25,9 +26,17 @@ export interface CopyRequest {
 
 /** Copies an object the actor may read to a key they may write. The copy lives on its own. */
 export async function copyObject(storage: Storage, actor: Actor, request: CopyRequest): Promise<StoredObject> {
-  const { from, to, expected } = request;
-  const source = await readObject(storage, actor, from.bucket, from.key);
-  if (source.blob === null) throw noObject(from.bucket, from.key);
+  return withObject(storage, actor, request.from, (source) => copyFrom(storage, actor, source, request));
+}
+
+async function copyFrom(
+  storage: Storage,
+  actor: Actor,
+  source: ReadableObject,
+  request: CopyRequest,
+): Promise<StoredObject> {
+  const { to, expected } = request;
+  if (source.blob === null) throw noObject(source.bucket, source.key);
   const { bucket, mimeType } = await authorizePut(storage, actor, {
     ...to,
     mimeType: request.mimeType ?? source.mimeType ?? undefined,

@@ -141,6 +141,11 @@ export function evaluateConditions(headers: RequestHeaders, { etag, modifiedAt }
   return undefined;
 }
 
+/** True for whoever has a version already. Most of them hear that it is still the one, and need no bytes. */
+export function asksForChanges(headers: RequestHeaders): boolean {
+  return headers['if-none-match'] !== undefined || headers['if-modified-since'] !== undefined;
+}
+
 /**
  * The part that a Range header asks for. Undefined: everything, also for what we do not serve in parts (several
  * ranges at once, other units, nonsense), as https://www.rfc-editor.org/rfc/rfc9110#section-14.2 allows.

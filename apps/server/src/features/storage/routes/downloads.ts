@@ -7,8 +7,9 @@ import { AppError } from '#platform/errors.ts';
 import type { ImageRenderer, Rendition } from '../images.ts';
 import { UNKNOWN_TYPE } from '../media-types.ts';
 import type { ReadableObject, StoredObject } from '../object-row.ts';
-import { openObject, withObject } from '../objects.ts';
+import { headObject, openObject, withObject } from '../objects.ts';
 import {
+  asksForChanges,
   contentDisposition,
   contentSecurityPolicy,
   evaluateConditions,
@@ -47,13 +48,16 @@ interface DownloadOptions {
 
 /** The bytes of objects. To be registered where the reader's guard runs. */
 export const downloadRoutes: FastifyPluginAsyncZod<DownloadOptions> = async (app, { storage, images, idleMs }) => {
-  const openOriginal = (object: ReadableObject) => (range: ByteRange) => openObject(storage, object, range);
   const schema = { params: z.object({ bucket: z.string() }), querystring: DownloadQuerySchema };
+
+  const versionOf = (object: StoredObject, query: DownloadQuery) => {
+    const rendition = isImageQuery(query) ? images.plan(object, query) : undefined;
+    return { rendition, version: toVersion(object, rendition) };
+  };
 
   const send = async (request: FastifyRequest, reply: FastifyReply, query: DownloadQuery, object: ReadableObject) => {
     const { reader } = request;
-    const rendition = isImageQuery(query) ? images.plan(object, query) : undefined;
-    const version = toVersion(object, rendition);
+    const { rendition, version } = versionOf(object, query);
     const presentation = present(version, reader.bucket.inlineActiveContent);
     if (query.download !== undefined) presentation.disposition = 'attachment';
     const disposition = contentDisposition(presentation.disposition, query.download || nameOf(object));
@@ -80,15 +84,15 @@ export const downloadRoutes: FastifyPluginAsyncZod<DownloadOptions> = async (app
       return reply.header('cache-control', 'no-store').redirect(url, 302);
     }
 
-    const source = rendition ? await rendition.render() : { size: object.size, open: openOriginal(object) };
-    const { size } = source;
+    const original = { size: object.size, open: (range: ByteRange) => openObject(storage, object, range) };
+    const { size, open } = rendition ? await rendition.render(object) : original;
     const range = rangeOf(request.headers, version, size);
     if (range === 'unsatisfiable') {
       reply.header('content-range', `bytes */${size}`);
       throw new AppError('STORAGE_INVALID_PARAMETER', `The object has ${size} bytes`, { status: 416 });
     }
     const part = range ?? { start: 0, end: size - 1 };
-    const body = request.method === 'HEAD' ? undefined : await source.open(part);
+    const body = request.method === 'HEAD' ? undefined : await open(part);
     reply.headers({
       'content-type': presentation.contentType,
       'content-disposition': disposition,
@@ -107,10 +111,18 @@ export const downloadRoutes: FastifyPluginAsyncZod<DownloadOptions> = async (app
     method: ['GET', 'HEAD'],
     url: OBJECT,
     schema,
-    handler: (request, reply) =>
-      withObject(storage, request.reader.actor, { bucket: request.reader.bucket.name, key: keyOf(request) }, (object) =>
-        send(request, reply, request.query, object),
-      ),
+    handler: async (request, reply) => {
+      const { query, headers } = request;
+      const { actor, bucket } = request.reader;
+      const key = keyOf(request);
+      const isHead = request.method === 'HEAD' && !isImageQuery(query);
+      if (isHead || asksForChanges(headers)) {
+        const found = await headObject(storage, actor, bucket.name, key);
+        const needsNoBytes = isHead || evaluateConditions(headers, versionOf(found, query).version) === 304;
+        if (needsNoBytes) return send(request, reply, query, { ...found, bytes: null });
+      }
+      return withObject(storage, actor, { bucket: bucket.name, key }, (object) => send(request, reply, query, object));
+    },
   });
 };
 
