@@ -97,12 +97,15 @@ export const ListObjectsQuerySchema = z.object({
   startAfter: KeyTextSchema.default(''),
   sort: z.enum(['key', 'size', 'uploadedAt']).default('key'),
   order: z.enum(['asc', 'desc']).default('asc'),
-  // What is too large is clamped, as clients expect.
-  limit: z.coerce
-    .number()
-    .int()
-    .default(100)
-    .transform((limit) => Math.min(MAX_LIST_LIMIT, Math.max(1, limit))),
+  // What is too large is clamped, as clients expect; one without a value is none.
+  limit: z.preprocess(
+    (text) => (text === '' ? undefined : text),
+    z.coerce
+      .number()
+      .int()
+      .default(100)
+      .transform((limit) => Math.min(MAX_LIST_LIMIT, Math.max(1, limit))),
+  ),
   offset: z.coerce.number().int().min(0).default(0),
 });
 export type ListObjectsQuery = z.infer<typeof ListObjectsQuerySchema>;

@@ -70,6 +70,7 @@ test.each([
   { query: 'limit=5000', limit: 1000 },
   { query: 'limit=0', limit: 1 },
   { query: 'limit=-1', limit: 1 },
+  { query: 'limit=&offset=&prefix=&search=', limit: 100 },
 ])('$query is taken as $limit', async ({ query, limit }) => {
   const server = await startWithKeys(['a']);
   const { body } = await server.as('admin').get(`${BUCKETS}/b/objects?${query}`);
