@@ -28,7 +28,7 @@ export async function buildApp(
   opening: Promise<Platform> = openPlatform(config, log),
 ): Promise<FastifyInstance & { warnings: string[] }> {
   const platform = await opening;
-  const app = await createHttpServer(log, config.trustedProxies);
+  const app = await createHttpServer(log, config.trustedProxies, config.storage.idleTimeoutMs);
   app.addHook('onClose', () => platform.close());
   try {
     await registerFeatures(app, { config, log, platform });

@@ -18,10 +18,10 @@ interface Line {
   err?: { message: string };
 }
 
-async function startLogging() {
+async function startLogging(env: Record<string, string> = {}) {
   const lines: Line[] = [];
   const log = pino({ level: 'debug' }, { write: (line: string) => void lines.push(JSON.parse(line)) });
-  const server = await startApp({}, { log });
+  const server = await startApp(env, { log });
   await server.listen();
   const abandoned = () => lines.filter(({ msg }) => msg === 'request.abandoned');
   const alarming = () => lines.filter(({ level }) => level > INFO);
@@ -120,4 +120,36 @@ test('who goes away while they upload or download is no alarm', async () => {
   }
   await server.app.close();
   expect(alarming()).toEqual([]);
+});
+
+test.each([
+  { what: 'JSON', request: 'POST /api/database/records/notes', headers: JSON_TYPE },
+  {
+    what: 'a form',
+    request: 'POST /api/oauth/v1/token',
+    headers: { 'content-type': 'application/x-www-form-urlencoded' },
+  },
+])('who sends half of $what and then nothing is cut off', async ({ request, headers }) => {
+  const { server, alarming } = await startLogging({ UPLOAD_IDLE_TIMEOUT_MS: '100' });
+  const { socket } = await ask(server, request, { ...headers, 'content-length': '1000' }, '{"a":');
+  const [answer] = await once(socket, 'data');
+  expect(String(answer)).toMatch(/^HTTP\/1.1 408 /);
+  await once(socket, 'close');
+  expect(alarming()).toEqual([]);
+});
+
+test('who sends slowly, but goes on, is waited for', async () => {
+  const { server } = await startLogging({ UPLOAD_IDLE_TIMEOUT_MS: '100' });
+  const body = JSON.stringify({ maxFileSizeMb: 77 });
+  const { socket } = await ask(server, 'PUT /api/storage/config', {
+    ...JSON_TYPE,
+    'content-length': String(body.length),
+  });
+  const answered = once(socket, 'data');
+  for (const character of body) {
+    socket.write(character);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  const [answer] = await answered;
+  expect(String(answer)).toMatch(/^HTTP\/1.1 200 /);
 });

@@ -15,8 +15,10 @@ import { serializerCompiler, validatorCompiler } from 'fastify-type-provider-zod
 import { AppError, toAppError, toErrorBody } from '#platform/errors.ts';
 import type { Logger } from '#platform/log.ts';
 import { logFailure } from './leaving.ts';
+import { cutOffStalledBodies } from './stalls.ts';
 
 const MAX_JSON_BYTES = 100 * 1024 * 1024;
+const IDLE_MS = 30_000;
 /** Longer than any proxy in front of us keeps idle connections, so that we never close one it is about to use. */
 const KEEP_ALIVE_MS = 72_000;
 /** Filters travel in the URL, and a list of some hundred keys does not fit into Node's 16 KB. */
@@ -34,10 +36,12 @@ const CORS: FastifyCorsOptions = {
 /**
  * The HTTP server without any feature: CORS, cookies, validation, and one form for every error.
  * @param trustedProxies who may say whom they speak for: addresses and networks, or the number of proxies
+ * @param idleMs how long a body may stand still
  */
 export async function createHttpServer(
   log: Logger,
   trustedProxies: readonly string[] | number = ['loopback'],
+  idleMs = IDLE_MS,
 ): Promise<FastifyInstance> {
   const loggerInstance: FastifyBaseLogger = log;
   const app = fastify({
@@ -59,6 +63,7 @@ export async function createHttpServer(
   app.decorateRequest('caller', null as never);
   acceptEmptyJson(app);
   continueWhenRead(app);
+  cutOffStalledBodies(app, idleMs);
   app.setErrorHandler(renderError);
   app.setNotFoundHandler((request) => {
     throw new AppError('NOT_FOUND', `Endpoint ${request.url.split('?', 1)[0]} not found`, {
