@@ -11,7 +11,7 @@ import {
   startProvider,
   type Visit,
 } from '../oauth-server/flow.ts';
-import { ALICE, bearer, signUp } from './client.ts';
+import { ALICE, BOB, bearer, signUp } from './client.ts';
 import { codeFor } from './email-client.ts';
 
 // Between the check of a proof and what is opened for it, the account changes. The change waits in a transaction until
@@ -69,6 +69,19 @@ test('a change that takes nothing back keeps nobody out', async () => {
   await signUp(app);
   const reply = await whileChanging(app, `update auth.users set profile = '{"name":"Al"}'`, () => signIn(app));
   expect(reply.status).toBe(200);
+});
+
+test('whoever signs in at the same time as somebody whose account is being changed is not held up', async () => {
+  const app = await startApp();
+  await signUp(app);
+  await signUp(app, BOB);
+  await app.sql('begin');
+  await app.sql(`update auth.users set password = 'another' where email = '${BOB.email}'`);
+  const bob = app.as('nobody').post('/api/auth/sessions?client_type=mobile', BOB);
+  expect((await signIn(app)).status).toBe(200);
+  await somebodyWaits(app);
+  await app.sql('commit');
+  expect((await bob).status).toBe(401);
 });
 
 test('nor is a challenge for the second factor', async () => {

@@ -16,7 +16,7 @@ import { checkPasswordRules } from './passwords.ts';
 import { checkRedirect, withParameters } from './redirects.ts';
 import { createRefreshTokens } from './refresh-tokens.ts';
 import { checkAnswer } from './second-factor.ts';
-import { createSessionOpening } from './sessions.ts';
+import { createSessionOpenings } from './session-openings.ts';
 import { checkPassword, userClaims } from './sign-in.ts';
 import { signUp } from './sign-up.ts';
 import { createThrottle } from './throttle.ts';
@@ -82,7 +82,7 @@ export function createFrontDoor(
     cipher,
     throttle: createThrottle(db.system),
     customClaims,
-    openSessionAtOnce: createSessionOpening(db),
+    openSessionAtOnce: createSessionOpenings(db),
     refreshTokens: createRefreshTokens(jwtSecret),
     outbox: createOutbox(cipher),
     codes: createEmailCodes(jwtSecret),

@@ -30,7 +30,7 @@ import { currentUserRoutes, publicProfileRoutes } from './routes/profiles.ts';
 import { purposeOfSignIn, sessionRoutes, signUpRoutes } from './routes/sessions.ts';
 import { userManagementRoutes } from './routes/user-management.ts';
 import { userRoutes } from './routes/users.ts';
-import { createSessionOpening } from './sessions.ts';
+import { createSessionOpenings } from './session-openings.ts';
 import { createThrottle } from './throttle.ts';
 
 export { createCaptcha } from './captcha/captcha.ts';
@@ -69,7 +69,7 @@ export const auth: FastifyPluginAsync<AuthOptions> = async (app, { platform, adm
     refreshTokens: createRefreshTokens(jwtSecret),
     throttle: createThrottle(db.system),
     customClaims,
-    openSessionAtOnce: createSessionOpening(db),
+    openSessionAtOnce: createSessionOpenings(db),
     outbox: createOutbox(cipher),
     codes: createEmailCodes(jwtSecret),
     apiBaseUrl,

@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os';
 import type { AuthConfig } from '@insforge/contract/auth.ts';
 import { hash, verify } from '@node-rs/argon2';
 import { verify as verifyBcrypt } from '@node-rs/bcrypt';
+import { createBursts } from '#platform/bursts.ts';
 import { AppError } from '#platform/errors.ts';
 import { createTurns } from '#platform/turns.ts';
 import { isScryptHash, verifyScrypt } from './scrypt.ts';
@@ -24,7 +25,12 @@ const ARGON2 = /^\$argon2(?:id|i|d)\$v=\d+\$m=\d{1,6},t=\d{1,2},p=\d{1,2}\$[\w+/
  * once, one of the four stays free, and hardly more are at it than there are processors to compete for.
  */
 const atATime = createTurns(Math.min(availableParallelism() + 1, 3));
-const inTurn = <Result>(work: () => Promise<Result>) => atATime('hash', work);
+/**
+ * A hash goes through more memory than the caches hold, so that what little is done after it takes several times as long
+ * as it would right behind the same for somebody else. Therefore those whose hashes are done go on together.
+ */
+const together = createBursts(4, 20);
+const inTurn = <Result>(work: () => Promise<Result>) => together(() => atATime('hash', work));
 
 /** Hashes a password with argon2id, off the main thread. */
 export function hashPassword(password: string): Promise<string> {

@@ -1,6 +1,6 @@
-import { randomBytes } from 'node:crypto';
-import type { Db, SystemTx } from '#platform/db/db.ts';
-import { type Sql, sql } from '#platform/db/sql.ts';
+import { randomBytes, randomUUID } from 'node:crypto';
+import type { SystemTx } from '#platform/db/db.ts';
+import { sql } from '#platform/db/sql.ts';
 import { AppError } from '#platform/errors.ts';
 
 /** Users of the apps and admins of the server have sessions of their own that never stand in for each other. */
@@ -9,9 +9,6 @@ export type Realm = 'user' | 'admin';
 export const SESSION_SECONDS = 7 * 24 * 3600;
 /** How long the token before the current one still works, for clients that refresh twice at a time. */
 const GRACE_SECONDS = 10;
-/** Of so many sign-ins, one removes so many sessions that have expired. */
-const SWEEP_EVERY = 20;
-const SWEPT_AT_A_TIME = 100;
 
 /** How a session was proved: by one factor, or by two. */
 export type Aal = 'aal1' | 'aal2';
@@ -38,13 +35,14 @@ export interface Device {
   address: string | null;
 }
 
-const SESSION = sql`
+export const SESSION = sql`
   id, aal, kind as realm, subject, csrf_nonce as "csrfNonce", generation,
   floor(extract(epoch from rotated_at))::float8 as "rotatedAt"`;
 
-const LIFETIME = sql`make_interval(secs => ${SESSION_SECONDS})`;
+export const LIFETIME = sql`make_interval(secs => ${SESSION_SECONDS})`;
 
 interface SessionOwner {
+  id?: string;
   realm: Realm;
   subject: string;
   passwordMark?: string;
@@ -52,56 +50,25 @@ interface SessionOwner {
 }
 
 /** Opens a session. */
-export async function openSession(tx: Pick<SystemTx, 'one'>, owner: SessionOwner, device: Device): Promise<Session> {
-  const session = await tx.one<Session & Record<string, unknown>>(insertSession(owner, device, sql`true`));
+export async function openSession(
+  tx: Pick<SystemTx, 'one'>,
+  { id = randomUUID(), realm, subject, passwordMark, aal = 'aal1' }: SessionOwner,
+  { userAgent, address }: Device,
+): Promise<Session> {
+  const session = await tx.one<Session & Record<string, unknown>>(sql`
+    insert into auth.sessions
+      (id, kind, subject, user_id, csrf_nonce, expires_at, user_agent, ip_address, password_mark, aal)
+    values (${id}, ${realm}, ${subject}, ${realm === 'user' ? subject : null}::uuid, ${makeCsrfNonce()},
+      now() + ${LIFETIME}, ${shorten(userAgent)}, ${address}::inet, ${passwordMark}, ${aal})
+    returning ${SESSION}`);
   if (!session) throw new Error('the session was not stored');
   return session;
 }
 
-/**
- * Does in one round trip what `letIn` and `openSession` do for nearly everybody who signs in with a password.
- * @returns undefined where there is more to say: another password by now, a ban, a second factor
- */
-export type OpenSessionAtOnce = (
-  proved: { userId: string; password: string },
-  device: Device,
-) => Promise<Session | undefined>;
+export const makeCsrfNonce = () => randomBytes(32).toString('base64url');
 
-export function createSessionOpening({ system }: Pick<Db, 'system'>): OpenSessionAtOnce {
-  let opened = 0;
-  return async ({ userId, password }, device) => {
-    const isAdmitted = sql`exists (
-      select from auth.users u
-      where id = ${userId} and password = ${password} and (banned_until > now()) is not true
-        and not exists (select from auth.factors f where f.user_id = u.id and f.verified_at is not null))`;
-    const [session] = await system.json<Session>(
-      'write',
-      // First, so that the next statement sees what it had to wait for.
-      sql`select from auth.users where id = ${userId} for share`,
-      ...(opened++ % SWEEP_EVERY === 0 ? [sweptSessions] : []),
-      insertSession({ realm: 'user', subject: userId }, device, isAdmitted),
-    );
-    return session;
-  };
-}
-
-const sweptSessions = sql`
-  delete from auth.sessions where id in (
-    select id from auth.sessions where expires_at <= now() limit ${SWEPT_AT_A_TIME} for update skip locked)`;
-
-function insertSession(
-  { realm, subject, passwordMark, aal = 'aal1' }: SessionOwner,
-  { userAgent, address }: Device,
-  condition: Sql,
-): Sql {
-  return sql`
-    insert into auth.sessions
-      (kind, subject, user_id, csrf_nonce, expires_at, user_agent, ip_address, password_mark, aal)
-    select ${realm}, ${subject}, ${realm === 'user' ? subject : null}::uuid, ${randomBytes(32).toString('base64url')},
-      now() + ${LIFETIME}, ${userAgent?.slice(0, 500)}, ${address}::inet, ${passwordMark}, ${aal}
-    where ${condition}
-    returning ${SESSION}`;
-}
+/** A user agent as long as it is stored. */
+export const shorten = (userAgent: string | undefined) => userAgent?.slice(0, 500);
 
 /**
  * Exchanges a refresh token for the next state of its session. A token works once; within the grace its
@@ -123,7 +90,7 @@ export async function rotateSession(
   const rotated = await tx.one<Session>(sql`
     update auth.sessions
     set generation = generation + 1, rotated_at = now(), expires_at = now() + ${LIFETIME},
-      user_agent = coalesce(${userAgent?.slice(0, 500)}, user_agent), ip_address = coalesce(${address}, ip_address)
+      user_agent = coalesce(${shorten(userAgent)}, user_agent), ip_address = coalesce(${address}, ip_address)
     where ${alive} and generation = ${generation} returning ${SESSION}`);
   if (rotated) return rotated;
   const successor = await tx.one<Session>(sql`

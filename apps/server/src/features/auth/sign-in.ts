@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { SignIn, User } from '@insforge/contract/auth.ts';
 import type { Claims, Db } from '#platform/db/db.ts';
@@ -7,14 +8,8 @@ import { letIn, type Proof, type Standing } from './admission.ts';
 import type { CustomClaims } from './custom-claims.ts';
 import { hashPassword, isOutdated, isPasswordOf } from './passwords.ts';
 import type { RefreshTokens } from './refresh-tokens.ts';
-import {
-  type Device,
-  type OpenSessionAtOnce,
-  openSession,
-  type PresentedSession,
-  rotateSession,
-  type Session,
-} from './sessions.ts';
+import type { OpenSessionAtOnce } from './session-openings.ts';
+import { type Device, openSession, type PresentedSession, rotateSession, type Session } from './sessions.ts';
 import type { Throttle } from './throttle.ts';
 import { byEmail, originOf, readUser, replacePassword, toFound, USER_WRITER } from './users.ts';
 
@@ -100,12 +95,15 @@ const WRONG_PASSWORD_MS = 250;
 
 /** Opens a session for a user who has proved who they are. @throws what `letIn` throws */
 export async function startUserSession(auth: Auth, proof: Proof, device: Device): Promise<UserSession> {
-  const { user, aal } = proof;
-  const { password } = proof;
+  const { user, aal, password } = proof;
+  const id = randomUUID();
+  // Signed while the session is stored, and handed out only then.
+  const accessToken = signAccessToken(auth, { id, aal, subject: user.id }, user);
+  accessToken.catch(() => {});
   const session =
-    (password === undefined ? undefined : await auth.openSessionAtOnce({ userId: user.id, password }, device)) ??
-    (await letIn(auth.db, proof, (tx) => openSession(tx, { realm: 'user', subject: user.id, aal }, device)));
-  return { user, ...(await issueTokens(auth, session, user)) };
+    (password === undefined ? undefined : await auth.openSessionAtOnce({ id, userId: user.id, password }, device)) ??
+    (await letIn(auth.db, proof, (tx) => openSession(tx, { id, realm: 'user', subject: user.id, aal }, device)));
+  return { user, ...tokensOf(auth, session, await accessToken) };
 }
 
 /** Exchanges a refresh token of a user for new tokens. @throws AppError AUTH_UNAUTHORIZED */
@@ -120,20 +118,24 @@ export async function refreshUserSession(
 }
 
 /** Signs the tokens of a session as it stands; for users, with what `auth.custom_claims` adds. */
-export async function issueTokens(
-  { tokens, refreshTokens, customClaims }: Auth,
-  session: Session,
-  user?: User,
-): Promise<SessionTokens> {
-  const claims = user
-    ? await userClaims(customClaims, user, { aal: session.aal })
-    : ({ sub: session.subject, role: 'project_admin' } as const);
-  return {
-    accessToken: await tokens.sign(claims, session.id),
-    refreshToken: refreshTokens.sign(session),
-    csrfToken: refreshTokens.csrfToken(session),
-  };
+export async function issueTokens(auth: Auth, session: Session, user?: User): Promise<SessionTokens> {
+  return tokensOf(auth, session, await signAccessToken(auth, session, user));
 }
+
+async function signAccessToken(
+  { tokens, customClaims }: Auth,
+  { id, aal, subject: sub }: Pick<Session, 'id' | 'aal' | 'subject'>,
+  user: User | undefined,
+): Promise<string> {
+  const claims = user ? await userClaims(customClaims, user, { aal }) : ({ sub, role: 'project_admin' } as const);
+  return tokens.sign(claims, id);
+}
+
+const tokensOf = ({ refreshTokens }: Auth, session: Session, accessToken: string): SessionTokens => ({
+  accessToken,
+  refreshToken: refreshTokens.sign(session),
+  csrfToken: refreshTokens.csrfToken(session),
+});
 
 /** What a token says of a user: who it is, what the developer's hook adds, and above it what only we may say. */
 export async function userClaims(
