@@ -3,6 +3,10 @@ import { mkdir } from 'node:fs/promises';
 import * as oauth from 'openid-client';
 import { type Browser, chromium } from 'playwright-core';
 import { expect, onTestFinished, test } from 'vitest';
+import { totpCode } from '../../src/features/auth/totp.ts';
+import { bearer } from '../auth/client.ts';
+import { endCooldown, register } from '../auth/email-client.ts';
+import type { TestApp } from '../harness.ts';
 import { ALICE, CALLBACK, discover, registerClient, startProvider } from '../oauth-server/flow.ts';
 
 const CHROMIUM = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(existsSync);
@@ -16,8 +20,17 @@ async function openBrowser(): Promise<Browser> {
   return browser;
 }
 
+/** A user with a second factor. */
+async function enrol(provider: TestApp, who: { email: string; password: string }): Promise<void> {
+  const { accessToken } = (await register(provider, who)).body;
+  const { post } = provider.as('nobody');
+  const { id, secret } = (await post('/api/auth/factors', undefined, bearer(accessToken))).body;
+  const code = totpCode(secret, Math.floor(Date.now() / 30_000));
+  expect((await post(`/api/auth/factors/${id}/verify`, { code }, bearer(accessToken))).status).toBe(200);
+}
+
 const SIZES = [
-  { size: 'phone', viewport: { width: 390, height: 844 } },
+  { size: 'phone', viewport: { width: 360, height: 740 } },
   { size: 'desktop', viewport: { width: 1280, height: 800 } },
 ] as const;
 
@@ -34,6 +47,8 @@ test.skipIf(!CHROMIUM)(
     await provider
       .as('admin')
       .post('/api/auth/oauth/configs', { provider: 'github', clientId: 'id', clientSecret: 'secret' });
+    const careful = { email: 'careful@example.com', password: 'correct horse battery' };
+    await enrol(provider, careful);
     const browser = await openBrowser();
     const client = await registerClient(provider, { homepageUrl: 'https://notes.example' });
     const config = await discover(provider, client);
@@ -59,19 +74,30 @@ test.skipIf(!CHROMIUM)(
           await page.goto(`${provider.url}/auth/${name}${flow}&email=alice@example.com`);
           await picture(name);
         }
+        await endCooldown(provider);
         await page.goto(`${provider.url}/auth/reset${flow}`);
         await page.fill('[name=email]', 'alice@example.com');
         await page.click('text=Send a mail');
+        await page.waitForSelector('text="Set the password"');
         await picture('reset-code');
 
         await page.goto(`${provider.url}/auth/sign-in${flow}`);
         await page.fill('[name=email]', ALICE.email);
-        await page.fill('[name=password]', 'wrong');
-        await page.click('button >> text=Sign in');
+        await page.press('[name=email]', 'Tab');
+        await page.keyboard.type('wrong');
+        await page.keyboard.press('Enter');
+        await page.waitForSelector('text=Wrong email address or password');
         await picture('sign-in-wrong');
         await page.fill('[name=password]', ALICE.password);
         await page.click('button >> text=Sign in');
         await page.waitForURL(`${CALLBACK}?insforge_code=*`);
+
+        await page.goto(`${provider.url}/auth/sign-in${flow}`);
+        await page.fill('[name=email]', careful.email);
+        await page.fill('[name=password]', careful.password);
+        await page.click('button >> text=Sign in');
+        await page.waitForSelector('text=Second factor');
+        await picture('second-factor');
 
         const request = oauth.buildAuthorizationUrl(config, {
           redirect_uri: CALLBACK,

@@ -64,15 +64,15 @@ ${
   return { html: page.text, contentSecurityPolicy: policyOf(style, logoUrl, { formTargets, captcha }) };
 }
 
-/** A field with its label. */
+/** A field with its label, and what stands opposite the label: behind the field for whoever goes on with the keyboard. */
 export function field(
   label: string,
   attributes: Readonly<Record<string, string | true | undefined>>,
-  hint?: Html,
+  aside?: Html,
 ): Html {
   const given = Object.entries(attributes).filter(([, value]) => value !== undefined && value !== '');
   const list = given.map(([name, value]) => (value === true ? html` ${name}` : html` ${name}="${value}"`));
-  return html`<label><span class="label">${label}${hint}</span><input${list}></label>`;
+  return html`<div class="field"><label><span class="label">${label}</span><input${list}></label>${aside}</div>`;
 }
 
 /** The hidden fields of a form. */
@@ -131,9 +131,10 @@ function styleHtml(style: string): Html {
 
 const styleOf = (accent: string) => `
 :root { --accent: ${accent}; --ink: ${inkOn(accent)}; --page: #f4f4f5; --card: #fff; --text: #18181b; --soft: #5b5b66;
-  --focus: ${accent}; --line: #d4d4d8; --problem: #b42318; --problem-page: #fef3f2; --notice: #05603a; --notice-page: #ecfdf3 }
+  --focus: ${accent}; --line: #d4d4d8; --edge: #82828c; --problem: #b42318;
+  --problem-page: #fef3f2; --notice: #05603a; --notice-page: #ecfdf3 }
 @media (prefers-color-scheme: dark) { :root { --page: #0c0c0e; --card: #18181b; --text: #f4f4f5; --soft: #a1a1aa;
-  --line: #3f3f46; --problem: #fda29b; --problem-page: #3a1512; --notice: #75e0a7; --notice-page: #0c2a1b;
+  --line: #3f3f46; --edge: #75757f; --problem: #fda29b; --problem-page: #3a1512; --notice: #75e0a7; --notice-page: #0c2a1b;
   --focus: color-mix(in srgb, var(--accent), #fff 45%) } }
 * { box-sizing: border-box }
 body { margin: 0; min-height: 100vh; min-height: 100dvh; display: grid; place-content: center; justify-items: center;
@@ -155,10 +156,11 @@ p { margin: .5rem 0 0 }
 .notice { color: var(--notice); background: var(--notice-page) }
 form { margin-top: 1.5rem; display: grid; gap: 1rem }
 form + form { margin-top: .75rem }
+.field { position: relative }
+.field > a { position: absolute; top: 0; right: 0; font-size: .875rem }
 label { display: grid; gap: .35rem }
-.label { display: flex; justify-content: space-between; font-size: .875rem; font-weight: 500 }
-.label a { font-weight: 400 }
-input:not([type=hidden]) { width: 100%; padding: .65rem .8rem; border: 1px solid var(--line); border-radius: 10px;
+.label { font-size: .875rem; font-weight: 500 }
+input:not([type=hidden]) { width: 100%; padding: .65rem .8rem; border: 1px solid var(--edge); border-radius: 10px;
   background: var(--card); color: inherit; font: inherit }
 input[autocomplete=one-time-code] { letter-spacing: .15em; font-variant-numeric: tabular-nums }
 button, .button { display: block; width: 100%; padding: .7rem 1rem; border: 1px solid transparent; border-radius: 10px;
