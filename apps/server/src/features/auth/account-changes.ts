@@ -9,7 +9,7 @@ import { wrongCode } from './email-codes.ts';
 import { tellPasswordChanged } from './password-reset.ts';
 import { checkPasswordRules, hashPassword, isPasswordOf } from './passwords.ts';
 import { requireLiveSession } from './sessions.ts';
-import { findByEmail, originOf, readUser, USER_WRITER } from './users.ts';
+import { findAddress, originOf, readUser, USER_WRITER } from './users.ts';
 import { attemptsOn } from './verification.ts';
 
 /** Who wants to change something, in which session, and from which network address. */
@@ -95,7 +95,7 @@ export async function changeEmail(auth: EmailAuth, owner: Owner, { newEmail, ...
     throw new AppError('INVALID_INPUT', 'newEmail: is the address of this account already');
   }
   await auth.db.system.tx(async (tx) => {
-    const isDecoy = (await findByEmail(tx, newEmail)) !== undefined;
+    const isDecoy = (await findAddress(tx, newEmail)) !== undefined;
     await mailCode(auth, tx, { purpose: `CHANGE_EMAIL:${owner.userId}`, kind: 'code', email: newEmail, isDecoy });
   });
 }

@@ -9,14 +9,14 @@ import { wrongCode } from './email-codes.ts';
 import { issueExchangeCode, readExchangeCode, spendExchangeCode, spentCode } from './exchange-codes.ts';
 import type { Device } from './sessions.ts';
 import { startUserSession, type UserSession } from './sign-in.ts';
-import { findByEmail, originOf, readUser, USER_WRITER } from './users.ts';
+import { findAddress, originOf, readUser, USER_WRITER } from './users.ts';
 import { attemptsOn, readRedirect } from './verification.ts';
 
 /** Sends a code to sign in with, also to addresses that have no account yet. */
 export async function sendOtp(auth: EmailAuth, email: string): Promise<void> {
   await auth.db.system.tx(async (tx) => {
-    const found = await findByEmail(tx, email);
-    await mailCode(auth, tx, { purpose: 'SIGN_IN', kind: 'code', email, to: found?.user.email });
+    const found = await findAddress(tx, email);
+    await mailCode(auth, tx, { purpose: 'SIGN_IN', kind: 'code', email, to: found?.email });
   });
 }
 
@@ -51,12 +51,12 @@ export async function sendMagicLink(
   const redirectTo = await readRedirect(auth, wanted);
   const { disableSignup } = await readConfig(auth.db.system);
   await auth.db.system.tx(async (tx) => {
-    const found = await findByEmail(tx, email);
+    const found = await findAddress(tx, email);
     await mailCode(auth, tx, {
       purpose: 'MAGIC_LINK',
       kind: 'link',
       email,
-      to: found?.user.email,
+      to: found?.email,
       redirectTo,
       codeChallenge,
       isDecoy: !found && disableSignup,

@@ -7,7 +7,7 @@ import { type EmailAuth, mailCode } from './code-mails.ts';
 import { readConfig } from './config.ts';
 import { wrongCode } from './email-codes.ts';
 import { checkPasswordRules, hashPassword } from './passwords.ts';
-import { findByEmail, originOf, USER_WRITER } from './users.ts';
+import { findAddress, findByEmail, originOf, USER_WRITER } from './users.ts';
 import { attemptsOn, readRedirect } from './verification.ts';
 
 /** Sends a code or a link, as the settings say, to whoever has the address. */
@@ -15,9 +15,9 @@ export async function sendReset(auth: EmailAuth, { email, redirectTo: wanted }: 
   const redirectTo = await readRedirect(auth, wanted);
   const { resetPasswordMethod: kind } = await readConfig(auth.db.system);
   await auth.db.system.tx(async (tx) => {
-    const found = await findByEmail(tx, email);
+    const found = await findAddress(tx, email);
     const isDecoy = !found;
-    await mailCode(auth, tx, { purpose: 'RESET_PASSWORD', kind, email, to: found?.user.email, redirectTo, isDecoy });
+    await mailCode(auth, tx, { purpose: 'RESET_PASSWORD', kind, email, to: found?.email, redirectTo, isDecoy });
   });
 }
 

@@ -107,6 +107,19 @@ export function toFound(row: unknown): Found | undefined {
   return { user: toUser(user), password, mustVerify };
 }
 
+/**
+ * The address as its user spells it, and whether it is verified. Nothing else is read: whoever asks for a mail is not to
+ * notice by the time how much there is to know of a user.
+ */
+export async function findAddress(
+  tx: Pick<SystemTx, 'one'>,
+  email: string,
+): Promise<{ email: string; emailVerified: boolean } | undefined> {
+  return tx.one(sql`
+    select u.email, u.email_verified is true as "emailVerified" from auth.users u
+    where lower(u.email) = lower(${email}) order by u.created_at, u.id limit 1`);
+}
+
 /** The user with this address and their password hash. */
 export async function findByEmail(tx: Pick<SystemTx, 'one'>, email: string): Promise<Found | undefined> {
   return toFound(await tx.one(byEmail(email)));

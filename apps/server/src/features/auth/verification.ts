@@ -7,7 +7,7 @@ import { type EmailAuth, mailCode } from './code-mails.ts';
 import { readConfig } from './config.ts';
 import { wrongCode } from './email-codes.ts';
 import { checkRedirect } from './redirects.ts';
-import { findByEmail, originOf, USER_WRITER } from './users.ts';
+import { findAddress, originOf, USER_WRITER } from './users.ts';
 
 /** Where the app wants people to be sent back to, once it has been checked. */
 export async function readRedirect(auth: EmailAuth, redirectTo: string | undefined): Promise<URL | undefined> {
@@ -21,9 +21,9 @@ export async function sendVerification(auth: EmailAuth, { email, redirectTo: wan
   const redirectTo = await readRedirect(auth, wanted);
   const { verifyEmailMethod: kind } = await readConfig(auth.db.system);
   await auth.db.system.tx(async (tx) => {
-    const found = await findByEmail(tx, email);
-    const isDecoy = !found || found.user.emailVerified;
-    await mailCode(auth, tx, { purpose: 'VERIFY_EMAIL', kind, email, to: found?.user.email, redirectTo, isDecoy });
+    const found = await findAddress(tx, email);
+    const isDecoy = !found || found.emailVerified;
+    await mailCode(auth, tx, { purpose: 'VERIFY_EMAIL', kind, email, to: found?.email, redirectTo, isDecoy });
   });
 }
 
