@@ -130,8 +130,9 @@ async function toRaw(request: FastifyRequest, tokens: AccessTokens, form?: Recor
   if (!form) return request.raw;
   const replaced = { ...form };
   for (const name of ['token', 'access_token']) {
-    const id = replaced[name] === undefined ? undefined : await tokens.clientTokenId(replaced[name]);
-    if (id !== undefined) replaced[name] = id;
+    const given = replaced[name];
+    // The provider answers a JWT with an error. One that is not ours is just a token that nobody has (RFC 7662, 2.2).
+    if (given?.includes('.')) replaced[name] = (await tokens.clientTokenId(given)) ?? 'unknown';
   }
   return withBody(request, new URLSearchParams(replaced).toString(), 'application/x-www-form-urlencoded');
 }
