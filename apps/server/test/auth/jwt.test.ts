@@ -97,9 +97,19 @@ test.each(ATTACKS)('refused wherever a credential is asked for: %s', async (_wha
     .post('/api/auth/users', { ...ALICE, email: 'eve@example.com' }, bearer(token));
   expect(signUpReply, 'never taken for nobody').toMatchObject(refused);
   const { get, post } = app.as('nobody');
-  for (const path of ['/api/database/records/any', '/api/storage/buckets']) {
-    expect((await get(path, bearer(token))).status, path).toBe(401);
-  }
+  const guarded = [
+    '/api/database/records/any',
+    '/api/storage/buckets',
+    '/api/auth/sessions',
+    '/api/auth/admin/sessions/current',
+    '/api/oauth/v1/grants',
+    '/api/database/migrations',
+    '/api/metadata',
+    '/api/email/outbox',
+  ];
+  for (const path of guarded) expect((await get(path, bearer(token))).status, path).toBe(401);
+  const query = { query: 'create table public.taken ()' };
+  expect(await post('/api/database/advance/rawsql', query, bearer(token)), 'SQL').toMatchObject(refused);
   expect((await get('/api/oauth/v1/userinfo', bearer(token))).status, 'userinfo').toBe(401);
   expect((await get('/auth/v1/profile', bearer(token))).status, 'profile').toBe(401);
   const tus = {

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import { SignJWT } from 'jose';
+import { SignJWT, UnsecuredJWT } from 'jose';
 import { expect, test } from 'vitest';
 import { type Reply, SECRETS } from '../harness.ts';
+import { ownToken } from './client.ts';
 import {
   APP_URL,
   configureCustom,
@@ -74,6 +75,22 @@ test.each<{ why: string; tamper: Tamper }>([
     why: 'a state signed by somebody else',
     tamper: async ({ answer }) =>
       answer.searchParams.set('state', await stateOf({}, 'another-secret-0123456789-abcdef')),
+  },
+  {
+    why: 'a state without a signature',
+    tamper: async ({ answer, app }) => {
+      const claims = { type: 'oauth_state', provider: 'alpha', iss: 'insforge', exp: 9_999_999_999 };
+      const [row] = await app.sql<{ id: string }>('select id from auth.oauth_states');
+      answer.searchParams.set('state', new UnsecuredJWT({ ...claims, jti: row?.id ?? '' }).encode());
+    },
+  },
+  {
+    why: 'a state signed with our private key',
+    tamper: async ({ answer, app }) => {
+      const claims = { type: 'oauth_state', provider: 'alpha', iss: 'insforge', exp: 9_999_999_999 };
+      const [row] = await app.sql<{ id: string }>('select id from auth.oauth_states');
+      answer.searchParams.set('state', await ownToken(app, { ...claims, jti: row?.id ?? '' }));
+    },
   },
   {
     why: 'a state that was never issued',

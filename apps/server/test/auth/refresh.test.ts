@@ -1,4 +1,4 @@
-import { decodeJwt, SignJWT } from 'jose';
+import { decodeJwt, SignJWT, UnsecuredJWT } from 'jose';
 import { expect, test } from 'vitest';
 import { type Reply, SECRETS, startApp } from '../harness.ts';
 import {
@@ -8,6 +8,7 @@ import {
   browserOf,
   cookiesOf,
   headersOf,
+  ownToken,
   refresh,
   sessionIdOf,
   signUp,
@@ -121,6 +122,13 @@ test('tokens that were not made for this are refused', async () => {
   const forge = (changes: Record<string, unknown>, secret = key) =>
     new SignJWT({ ...claims, ...changes }).setProtectedHeader({ alg: 'HS256' }).sign(secret);
   const forged = {
+    'no signature': new UnsecuredJWT(claims).encode(),
+    'another algorithm under the same secret': await new SignJWT(claims).setProtectedHeader({ alg: 'HS512' }).sign(key),
+    'a signature with our private key': await ownToken(app, claims),
+    'an extension that nobody knows': await new SignJWT(claims)
+      .setProtectedHeader({ alg: 'HS256', crit: ['x'], x: 1 })
+      .sign(key, { crit: { x: true } }),
+    'a time that has not come': await forge({ nbf: 9_999_999_999 }),
     'an access token': accessToken,
     'a third-party access token': await app.token({ sub: user.id, email: ALICE.email }),
     'another key': await forge({}, new TextEncoder().encode('x'.repeat(32))),

@@ -39,6 +39,8 @@ export function createIdTokens(options: { client: OAuthClient; fetch: OutgoingFe
           issuer: issuers,
           audience,
           requiredClaims: ['sub', 'exp', 'iat'],
+          // As long as those of Apple count. It also refuses what claims to have been made in the future.
+          maxTokenAge: '1 day',
           clockTolerance: CLOCK_TOLERANCE_SECONDS,
         }));
       } catch (cause) {
