@@ -37,7 +37,7 @@ const LARGE = { warmUp: 3, seconds: 10, atLeast: 0.9 };
 const TRANSFERS: Transfer[] = [
   { ...SMALL, figure: 'download of 10 KB', method: 'GET', files: 1 },
   { ...LARGE, figure: 'download of 10 MB', method: 'GET', files: 1, bytes: 10 * MB, connections: 4, atMost: 40 },
-  { ...SMALL, figure: 'upload of 10 KB', method: 'PUT', files: 10_000 },
+  { ...SMALL, figure: 'upload of 10 KB', method: 'PUT', files: 40_000 },
   { ...LARGE, figure: 'upload of 100 MB', method: 'PUT', files: 4, bytes: 100 * MB, connections: 1, atMost: 4 },
 ];
 
