@@ -103,6 +103,14 @@ export function isUnavailable(error: unknown): boolean {
   );
 }
 
+/**
+ * True when a statement or transaction is known to have left nothing behind. When the connection broke during the commit
+ * nobody knows.
+ */
+export function wasUndone(error: unknown): boolean {
+  return isDatabaseError(error) && !isUnavailable(error);
+}
+
 function fromDatabase(error: DatabaseError): AppError {
   const known = SQLSTATE_CODES[error.code];
   const details = {

@@ -1,6 +1,6 @@
 import type { Db } from '#platform/db/db.ts';
 import { sql } from '#platform/db/sql.ts';
-import { isDatabaseError, isUnavailable } from '#platform/errors.ts';
+import { wasUndone } from '#platform/errors.ts';
 import { type Device, LIFETIME, makeCsrfNonce, SESSION, type Session, shorten } from './sessions.ts';
 
 /** Of so many sign-ins, one removes so many sessions that have expired. */
@@ -55,8 +55,7 @@ export function createSessionOpenings({ system }: Pick<Db, 'system'>): OpenSessi
       for (const { proved, resolve } of openings) resolve(sessions.get(proved.id));
     } catch (error) {
       // All of it was undone because of one of them; or else nobody knows, and nothing may be sent again.
-      const isUndone = isDatabaseError(error) && !isUnavailable(error);
-      for (const { resolve, reject } of openings) isUndone ? resolve(undefined) : reject(error);
+      for (const { resolve, reject } of openings) wasUndone(error) ? resolve(undefined) : reject(error);
     }
   };
 

@@ -93,12 +93,15 @@ interface Found {
   mustVerify: boolean;
 }
 
-/** The row of the user with this address; the oldest where imports brought several. */
+/** The user with this address; the oldest where imports brought several. */
+const ofAddress = (email: string) => sql`
+  from auth.users u where lower(u.email) = lower(${email}) order by u.created_at, u.id limit 1`;
+
+/** Their row. */
 export const byEmail = (email: string) => sql`
   select ${USER}, u.password,
     u.email_verified is not true and exists (select from auth.config where require_email_verification) as "mustVerify"
-  from auth.users u
-  where lower(u.email) = lower(${email}) order by u.created_at, u.id limit 1`;
+  ${ofAddress(email)}`;
 
 /** What a row of `byEmail` says, as it is or from JSON. */
 export function toFound(row: unknown): Found | undefined {
@@ -116,8 +119,7 @@ export async function findAddress(
   email: string,
 ): Promise<{ email: string; emailVerified: boolean } | undefined> {
   return tx.one(sql`
-    select u.email, u.email_verified is true as "emailVerified" from auth.users u
-    where lower(u.email) = lower(${email}) order by u.created_at, u.id limit 1`);
+    select u.email, u.email_verified is true as "emailVerified" ${ofAddress(email)}`);
 }
 
 /** The user with this address and their password hash. */

@@ -92,11 +92,6 @@ export function objectHeaders(object: StoredObject, request: S3Request): NonNull
   };
 }
 
-/** True for whoever has the object already. Most of them hear that it has not changed, and need no bytes. */
-export function asksForChanges(request: S3Request): boolean {
-  return headerOf(request, 'if-none-match') !== undefined || headerOf(request, 'if-modified-since') !== undefined;
-}
-
 /** Conditions in headers of these names; those on the source of a copy have a prefix. */
 export function checkConditions(request: S3Request, object: StoredObject, prefix = ''): void {
   const header = (name: string) => headerOf(request, prefix + name);

@@ -1,4 +1,5 @@
 import {
+  asksForChanges,
   copyObject as copyStoredObject,
   deleteObjects as deleteStoredObjects,
   deleteVersion,
@@ -12,7 +13,6 @@ import { quoteEtag, type S3Context, type S3Reply, xmlReply } from './context.ts'
 import { explainMissingSource, readCopySource } from './copy-source.ts';
 import { S3Error } from './errors.ts';
 import {
-  asksForChanges,
   checkConditions,
   checksumHeaders,
   expectedBy,
@@ -29,7 +29,7 @@ type ByteRange = { start: number; end: number };
 
 export async function getObject(context: S3Context): Promise<S3Reply> {
   const { storage, actor, request } = context;
-  if (asksForChanges(request)) {
+  if (asksForChanges((name) => request.headers.has(name))) {
     checkConditions(request, await headStoredObject(storage, actor, request.bucket, request.key));
   }
   let range: ByteRange | undefined;

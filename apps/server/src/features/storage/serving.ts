@@ -142,8 +142,8 @@ export function evaluateConditions(headers: RequestHeaders, { etag, modifiedAt }
 }
 
 /** True for whoever has a version already. Most of them hear that it is still the one, and need no bytes. */
-export function asksForChanges(headers: RequestHeaders): boolean {
-  return headers['if-none-match'] !== undefined || headers['if-modified-since'] !== undefined;
+export function asksForChanges(has: (header: string) => boolean): boolean {
+  return has('if-none-match') || has('if-modified-since');
 }
 
 /**

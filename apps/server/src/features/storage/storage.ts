@@ -3,7 +3,7 @@ import { type Statement, type TextRow, toStatement } from '#platform/db/batch.ts
 import type { Claims, Db, SystemTx } from '#platform/db/db.ts';
 import type { RowWrite } from '#platform/db/groups.ts';
 import { Sql } from '#platform/db/sql.ts';
-import { AppError, isDatabaseError, isUnavailable } from '#platform/errors.ts';
+import { AppError, isDatabaseError, wasUndone } from '#platform/errors.ts';
 import type { BucketCache } from './bucket-cache.ts';
 
 /** What every function on files works with. */
@@ -104,5 +104,5 @@ export function permissionDenied({ claims }: Actor, deed: string, cause?: unknow
  * commit nobody knows, and the bytes that its row may point at must stay.
  */
 export function isRolledBack(error: unknown): boolean {
-  return error instanceof AppError || (isDatabaseError(error) && !isUnavailable(error));
+  return error instanceof AppError || wasUndone(error);
 }

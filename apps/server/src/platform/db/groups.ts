@@ -3,7 +3,7 @@
  * that PostgreSQL does at the beginning and at the end of a statement. Rows that one caller writes at the same time are
  * written by one statement.
  */
-import { isDatabaseError, isUnavailable } from '#platform/errors.ts';
+import { wasUndone } from '#platform/errors.ts';
 import { type Statement, type TextRow, toStatement, toValue } from './batch.ts';
 import type { Claims, Settings } from './db.ts';
 import { type Sql, sql } from './sql.ts';
@@ -13,7 +13,7 @@ const MAX_ROWS = 16;
 /** They wait no longer than this, and rows that share a statement wait no longer for a lock, in milliseconds. */
 const PATIENCE_MS = 20;
 /** For a transaction with several rows: none of them waits for what another may not have yet. */
-export const SHARED: Settings = { lock_timeout: String(PATIENCE_MS) };
+const SHARED: Settings = { lock_timeout: String(PATIENCE_MS) };
 
 /** One row of a statement that can write several. */
 export interface RowWrite {
@@ -69,8 +69,7 @@ export function createGroups(
         resolve(rows.length === writes.length ? rows[index] : byLock.get(lock));
     } catch (error) {
       // All of it was undone because of one of them; or else nobody knows, and nothing may be sent again.
-      if (isShared && isDatabaseError(error) && !isUnavailable(error))
-        for (const one of writes) void write(claims, [one]);
+      if (isShared && wasUndone(error)) for (const one of writes) void write(claims, [one]);
       else for (const { reject } of writes) reject(error);
     }
   };

@@ -116,7 +116,7 @@ export const downloadRoutes: FastifyPluginAsyncZod<DownloadOptions> = async (app
       const { actor, bucket } = request.reader;
       const key = keyOf(request);
       const isHead = request.method === 'HEAD' && !isImageQuery(query);
-      if (isHead || asksForChanges(headers)) {
+      if (isHead || asksForChanges((name) => headers[name] !== undefined)) {
         const found = await headObject(storage, actor, bucket.name, key);
         const needsNoBytes = isHead || evaluateConditions(headers, versionOf(found, query).version) === 304;
         if (needsNoBytes) return send(request, reply, query, { ...found, bytes: null });
