@@ -1,5 +1,5 @@
 import { decodeJwt } from 'jose';
-import { expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { totpCode } from '../../src/features/auth/totp.ts';
 import { startApp, type TestApp } from '../harness.ts';
 import { ALICE, BOB, bearer, refresh, signUp } from './client.ts';
@@ -8,8 +8,14 @@ const FACTORS = '/api/auth/factors';
 const SECOND = '/api/auth/sessions/second-factor?client_type=mobile';
 const SIGN_IN = '/api/auth/sessions?client_type=mobile';
 
+const STEP_MS = 30_000;
+
+// The step must not end between making a code and sending it.
+beforeEach(() => void vi.useFakeTimers({ toFake: ['Date'], now: (Math.floor(Date.now() / STEP_MS) + 0.5) * STEP_MS }));
+afterEach(() => void vi.useRealTimers());
+
 /** The codes that count now: of the step before, of this one and of the next. Each counts once, in this order. */
-const codeOf = (secret: string, steps: -1 | 0 | 1) => totpCode(secret, Math.floor(Date.now() / 30_000) + steps);
+const codeOf = (secret: string, steps: -1 | 0 | 1) => totpCode(secret, Math.floor(Date.now() / STEP_MS) + steps);
 
 /** Signs up and puts an authenticator in force, with the first of the three codes. */
 async function enrolled(app: TestApp, who = ALICE) {
