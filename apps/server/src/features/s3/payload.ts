@@ -31,7 +31,7 @@ export interface Payload {
    * whoever stores them must not keep any before it has returned.
    * @param wanted a checksum to compute where the client sent none
    */
-  read(wanted?: ChecksumAlgorithm): AsyncGenerator<Uint8Array, void>;
+  read(wanted?: ChecksumAlgorithm): AsyncIterableIterator<Uint8Array, undefined>;
   /** Verified or computed; known when `read` has returned. */
   checksum(): SentChecksum | undefined;
 }
@@ -61,7 +61,7 @@ interface PayloadOptions {
   request: S3Request;
   signature: Signature;
   signer: ChunkSigner;
-  body: AsyncIterable<Uint8Array>;
+  body: AsyncIterable<Uint8Array, undefined>;
   /** True where checksum headers are about the body. */
   sumsBody: boolean;
 }
@@ -78,29 +78,33 @@ export function openPayload({ request, signature, signer, body, sumsBody }: Payl
   const md5 = readMd5(request);
   let checksum: SentChecksum | undefined;
 
-  async function* read(wanted?: ChecksumAlgorithm): AsyncGenerator<Uint8Array, void> {
-    const inspection = await createInspection(signature.payload, md5, announced?.algorithm ?? wanted);
+  const read = (wanted?: ChecksumAlgorithm): AsyncIterableIterator<Uint8Array, undefined> => {
     const format = { signer: mode.isSigned ? signer : undefined, trailers };
-    const chunks = mode.isChunked ? decodeChunks(body, format) : withoutTrailers(body);
+    const chunks = mode.isChunked ? decodeChunks(body, format) : body[Symbol.asyncIterator]();
+    let inspection: Inspection | undefined;
     let received = 0;
-    let step = await chunks.next();
-    for (; !step.done; step = await chunks.next()) {
-      received += step.value.length;
-      if (received > size) throw new S3Error('IncompleteBody');
-      inspection.update(step.value);
-      yield step.value;
-    }
-    if (received !== size) throw new S3Error('IncompleteBody');
-    const trailer = announced && step.value?.get(checksumHeader(announced.algorithm));
-    checksum = await inspection.finish(trailer ?? announced?.value);
-  }
+    return {
+      [Symbol.asyncIterator]() {
+        return this;
+      },
+      async next() {
+        inspection ??= await createInspection(signature.payload, md5, announced?.algorithm ?? wanted);
+        const { done, value } = await chunks.next();
+        received += done ? 0 : value.length;
+        if (done ? received !== size : received > size) throw new S3Error('IncompleteBody');
+        if (!done) {
+          inspection.update(value);
+          return { done, value };
+        }
+        const trailer = announced && value?.get(checksumHeader(announced.algorithm));
+        checksum = await inspection.finish(trailer ?? announced?.value);
+        return { done, value: undefined };
+      },
+    };
+  };
 
   return { size, algorithm: announced?.algorithm, read, checksum: () => checksum };
 }
-
-/** The same bytes, as they come: a generator of their own would cost a small file more than its hash. */
-const withoutTrailers = (source: AsyncIterable<Uint8Array>) =>
-  source[Symbol.asyncIterator]() as AsyncIterator<Uint8Array, undefined>;
 
 function readMode({ payload, source }: Signature): Mode {
   if (/^[0-9a-f]{64}$/.test(payload)) return HASHED;

@@ -91,8 +91,9 @@ export const gatewayRoutes: FastifyPluginAsync<GatewayOptions> = async (app, opt
   // Bodies are read by the operations, as streams; what type they are is the uploader's business.
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('*', (_request, _body, done) => done(null));
-  app.addHook('onRequest', async (request) => {
-    delete request.raw.headers['content-type'];
+  app.addHook('onRequest', (request, _reply, done) => {
+    request.raw.headers['content-type'] = undefined;
+    done();
   });
 
   app.setErrorHandler(async (error, request, reply) => {
@@ -131,7 +132,7 @@ export const gatewayRoutes: FastifyPluginAsync<GatewayOptions> = async (app, opt
     for (const [name, value] of Object.entries(answer.headers ?? {}))
       if (value !== undefined) reply.header(name, value);
     // Node destroys a socket that times out. In-process requests have none.
-    if ('setTimeout' in raw.socket) raw.socket.setTimeout(idleMs);
+    if (answer.body !== undefined && 'setTimeout' in raw.socket) raw.socket.setTimeout(idleMs);
     return reply.send(answer.body);
   };
 

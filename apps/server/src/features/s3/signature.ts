@@ -13,8 +13,10 @@ export interface Signature {
   signedHeaders: readonly string[];
   /** 64 hex digits. */
   signature: string;
-  /** YYYYMMDD'T'HHMMSS'Z' */
+  /** YYYYMMDD'T'HHMMSS'Z', as it was signed. */
   timestamp: string;
+  /** The same in milliseconds since 1970. */
+  time: number;
   /** Of a presigned URL: how long it may be used. */
   expiresSeconds: number | undefined;
   /** What stands for the payload in the canonical request: its SHA-256, or the name of a mode. */
@@ -67,7 +69,7 @@ function readHeaderSignature(request: S3Request, authorization: string): Signatu
     ...readScope(fields.get('Credential') ?? '', malformed),
     signedHeaders: readSignedHeaders(fields.get('SignedHeaders') ?? '', malformed),
     signature: fields.get('Signature') ?? '',
-    timestamp: readTimestamp(request),
+    ...readTimestamp(request),
     expiresSeconds: undefined,
     payload,
   };
@@ -85,7 +87,8 @@ function readQuerySignature(request: S3Request): Signature {
   };
   if (parameter('X-Amz-Algorithm') !== ALGORITHM) throw malformed(`X-Amz-Algorithm only supports ${ALGORITHM}`);
   const timestamp = parameter('X-Amz-Date');
-  if (parseTimestamp(timestamp) === undefined) throw malformed("X-Amz-Date must be in the form yyyyMMdd'T'HHmmss'Z'");
+  const time = parseTimestamp(timestamp);
+  if (time === undefined) throw malformed("X-Amz-Date must be in the form yyyyMMdd'T'HHmmss'Z'");
   const expires = parameter('X-Amz-Expires');
   const expiresSeconds = /^\d{1,9}$/.test(expires) ? Number(expires) : 0;
   if (expiresSeconds < 1 || expiresSeconds > MAX_EXPIRES_SECONDS) {
@@ -97,6 +100,7 @@ function readQuerySignature(request: S3Request): Signature {
     signedHeaders: readSignedHeaders(parameter('X-Amz-SignedHeaders'), malformed),
     signature: parameter('X-Amz-Signature'),
     timestamp,
+    time,
     expiresSeconds,
     payload: headerOf(request, 'x-amz-content-sha256') ?? 'UNSIGNED-PAYLOAD',
   };
@@ -125,12 +129,13 @@ function readSignedHeaders(list: string, malformed: Malformed): string[] {
   return names;
 }
 
-function readTimestamp(request: S3Request): string {
+function readTimestamp(request: S3Request): Pick<Signature, 'timestamp' | 'time'> {
   const sent = headerOf(request, 'x-amz-date');
-  if (sent !== undefined && parseTimestamp(sent) !== undefined) return sent;
-  const date = sent === undefined ? Date.parse(headerOf(request, 'date') ?? '') : Number.NaN;
-  if (Number.isNaN(date)) throw new S3Error('AccessDenied', 'A signed request needs a valid x-amz-date header');
-  return new Date(date).toISOString().replace(/[-:]|\.\d+/g, '');
+  const time = sent === undefined ? Date.parse(headerOf(request, 'date') ?? '') : parseTimestamp(sent);
+  if (time === undefined || Number.isNaN(time)) {
+    throw new S3Error('AccessDenied', 'A signed request needs a valid x-amz-date header');
+  }
+  return { timestamp: sent ?? new Date(time).toISOString().replace(/[-:]|\.\d+/g, ''), time };
 }
 
 function parseTimestamp(timestamp: string): number | undefined {
@@ -163,8 +168,7 @@ export function checkSignature(signature: Signature, request: S3Request, region:
   }
 }
 
-function checkTime({ source, date, timestamp, expiresSeconds = 0 }: Signature, now: number): void {
-  const time = parseTimestamp(timestamp) ?? 0;
+function checkTime({ source, date, timestamp, time, expiresSeconds = 0 }: Signature, now: number): void {
   const serverTime = () => new Date(now).toISOString();
   if (!timestamp.startsWith(date)) {
     throw new S3Error(

@@ -1,23 +1,33 @@
+import { IncomingMessage } from 'node:http';
 import type { Readable } from 'node:stream';
 import { AppError } from '#platform/errors.ts';
 
 /**
  * The bytes of a request, as long as they keep coming. Unlike the iterator of a stream this never destroys it, so
- * that whoever stops reading, for whatever reason, can still answer.
+ * that whoever stops reading, for whatever reason, can still answer. A generator, and to wait for the event behind the
+ * last byte, would each cost a small file as much as its hash.
  * @throws AppError STORAGE_INVALID_PARAMETER: 408 when nothing arrives for `idleMs`, else when the upload breaks off
  */
-export async function* bytesOf(source: Readable, idleMs: number): AsyncGenerator<Uint8Array> {
-  for (;;) {
-    const chunk: Uint8Array | null = source.read();
-    if (chunk !== null) {
-      yield chunk;
-      continue;
-    }
-    if (source.readableEnded) return;
-    if (source.errored || source.destroyed) throw brokenOff(source.errored);
-    await movement(source, idleMs);
-  }
+export function bytesOf(source: Readable, idleMs: number): AsyncIterableIterator<Uint8Array, undefined> {
+  return {
+    [Symbol.asyncIterator]() {
+      return this;
+    },
+    async next() {
+      for (;;) {
+        const chunk: Uint8Array | null = source.read();
+        if (chunk !== null) return { done: false, value: chunk };
+        if (hasEnded(source)) return { done: true, value: undefined };
+        if (source.errored || source.destroyed) throw brokenOff(source.errored);
+        await movement(source, idleMs);
+      }
+    },
+  };
 }
+
+/** A message is complete when its last byte has come, a while before its stream says that it has ended. */
+const hasEnded = (source: Readable): boolean =>
+  source.readableEnded || (source instanceof IncomingMessage && source.complete && source.readableLength === 0);
 
 const EVENTS = ['readable', 'end', 'error', 'close'] as const;
 

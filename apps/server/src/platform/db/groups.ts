@@ -63,10 +63,9 @@ export function createGroups(
     const isShared = writes.length > 1;
     try {
       const rows = await commit(claims, statementOf(writes), isShared ? SHARED : {});
-      const byLock = new Map(rows.map((row) => [row.at(-1), row]));
       // In their order, unless some were left out. A trigger may have given a row another name.
-      for (const [index, { lock, resolve }] of writes.entries())
-        resolve(rows.length === writes.length ? rows[index] : byLock.get(lock));
+      const byLock = rows.length === writes.length ? undefined : new Map(rows.map((row) => [row.at(-1), row]));
+      for (const [index, { lock, resolve }] of writes.entries()) resolve(byLock ? byLock.get(lock) : rows[index]);
     } catch (error) {
       // All of it was undone because of one of them; or else nobody knows, and nothing may be sent again.
       if (isShared && wasUndone(error)) for (const one of writes) void write(claims, [one]);
