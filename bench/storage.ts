@@ -24,6 +24,8 @@ interface Transfer {
   connections: number;
   /** So long until the code is compiled that is measured, in seconds. */
   warmUp: number;
+  /** In each round, for which the other ones have been idle, in seconds. */
+  uncounted: number;
   seconds: number;
   /** No more requests than this. */
   atMost: number;
@@ -32,8 +34,8 @@ interface Transfer {
   atLeast: number;
 }
 
-const SMALL = { bytes: 10 * KB, connections: 32, warmUp: 4, seconds: 1, atMost: 100_000, atLeast: 0.7 };
-const LARGE = { warmUp: 3, seconds: 10, atLeast: 0.9 };
+const SMALL = { bytes: 10 * KB, connections: 32, warmUp: 4, uncounted: 0.5, seconds: 1, atMost: 100_000, atLeast: 0.7 };
+const LARGE = { warmUp: 3, uncounted: 0, seconds: 10, atLeast: 0.9 };
 const TRANSFERS: Transfer[] = [
   { ...SMALL, figure: 'download of 10 KB', method: 'GET', files: 1 },
   { ...LARGE, figure: 'download of 10 MB', method: 'GET', files: 1, bytes: 10 * MB, connections: 4, atMost: 40 },
@@ -76,19 +78,23 @@ async function fillLog(owner: Client): Promise<void> {
 }
 
 async function measureTransfers({ owner, database, folder, rest, s3 }: Bench): Promise<Figure[]> {
-  const bareFolder = join(folder, 'bare');
-  await mkdir(bareFolder);
+  // Each its own: to write over what another has written is another thing than to write.
+  const folderOf = async (name: string) => {
+    await mkdir(join(folder, name));
+    return { FOLDER: join(folder, name) };
+  };
   await owner.query('create table bare_files (name text primary key, written_at timestamptz default now())');
-  const environment = { FOLDER: bareFolder, FLUSH: 'true' };
-  const bare = await startBare({ FOLDER: bareFolder });
-  const flushing = await startBare(environment);
-  const recording = await startBare({ ...environment, DATABASE: JSON.stringify(database) });
+  const bare = await startBare(await folderOf('bare'));
+  const flushing = await startBare({ ...(await folderOf('flushing')), FLUSH: 'true' });
+  const inDatabase = { FLUSH: 'true', DATABASE: JSON.stringify(database) };
+  const recording = await startBare({ ...(await folderOf('recording')), ...inDatabase });
   try {
     const figures: Figure[] = [];
     for (const transfer of TRANSFERS) {
       const isUpload = transfer.method === 'PUT';
       const targets = { bare, rest, s3, ...(isUpload ? { flushing, recording } : {}) };
-      const rates = await takeTurns(transfer, targets, () => (isUpload ? fillLog(owner) : Promise.resolve()));
+      if (isUpload) await fillLog(owner);
+      const rates = await takeTurns(transfer, targets);
       for (const [way, name] of [['rest', 'REST'] as const, ['s3', 'S3'] as const]) {
         const figure = `${transfer.figure}, ${name}`;
         if (!isUpload) figures.push(share(figure, rates[way], rates.bare, transfer.atLeast));
@@ -110,14 +116,13 @@ async function measureTransfers({ owner, database, folder, rest, s3 }: Bench): P
 async function takeTurns<Targets extends Record<string, Target>>(
   transfer: Transfer,
   targets: Targets,
-  prepare: () => Promise<void>,
 ): Promise<Record<keyof Targets, number>> {
   const rates: [string, number][] = [];
   for (const target of Object.values(targets)) {
-    if (transfer.method === 'GET') await run(target, { ...transfer, method: 'PUT', connections: 1, atMost: 1 });
+    if (transfer.method === 'GET')
+      await run(target, { ...transfer, method: 'PUT', connections: 1, atMost: 1, uncounted: 0 });
     await run(target, { ...transfer, seconds: transfer.warmUp });
   }
-  await prepare();
   for (let round = 1; round <= ROUNDS; round++) {
     for (const [name, target] of Object.entries(targets)) rates.push([name, await run(target, transfer, round)]);
   }
@@ -134,11 +139,12 @@ async function run(
   transfer: Omit<Transfer, 'figure' | 'atLeast' | 'warmUp'>,
   round = 0,
 ): Promise<number> {
-  const { method, bytes, files, connections, seconds, atMost } = transfer;
+  const { method, bytes, files, connections, uncounted, seconds, atMost } = transfer;
   // Small uploads are of new files in each round, large ones replace those of the round before.
   const folder = files > 1_000 ? `${round}-` : '';
   const heads = Array.from({ length: files }, (_, n) => headOf(method, `${folder}${n}-${bytes}`, bytes));
-  const load: Load = { port, connections, seconds, atMost, heads, bodyBytes: method === 'PUT' ? bytes : 0 };
+  const bodyBytes = method === 'PUT' ? bytes : 0;
+  const load: Load = { port, connections, uncounted, seconds, atMost, heads, bodyBytes };
   // What others have left for the disk to do is not for this one to wait for.
   await promisify(execFile)('sync');
   const child = spawn(process.execPath, ['bench/transfer-load.ts'], { stdio: ['pipe', 'pipe', 'inherit'] });
@@ -157,7 +163,15 @@ async function measureMemory({ server, rest }: Bench): Promise<Figure> {
   await sleep(2_000);
   const idle = await resident();
   let isOver = false;
-  const uploads = run(rest, { method: 'PUT', bytes: 100 * MB, connections: 16, files: 16, atMost: 16, seconds: 60 });
+  const uploads = run(rest, {
+    ...LARGE,
+    method: 'PUT',
+    bytes: 100 * MB,
+    connections: 16,
+    files: 16,
+    atMost: 16,
+    seconds: 60,
+  });
   void uploads.finally(() => {
     isOver = true;
   });

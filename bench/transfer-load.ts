@@ -9,7 +9,9 @@ import { text } from 'node:stream/consumers';
 export interface Load {
   port: number;
   connections: number;
-  /** No request begins after this; the last ones are waited for. */
+  /** For so long it is not counted: a server that had nothing to do has given its memory back. */
+  uncounted: number;
+  /** And then for so long. No request begins after that; the last ones are waited for. */
   seconds: number;
   /** No more requests than this. */
   atMost: number;
@@ -23,12 +25,19 @@ import { BYTES } from './storage-targets.ts';
 
 const load: Load = JSON.parse(await text(process.stdin));
 let sent = 0;
-const began = performance.now();
-const isOver = () => sent >= load.atMost || performance.now() - began > load.seconds * 1000;
-await Promise.all(Array.from({ length: load.connections }, sendAll));
-process.stdout.write(String(sent / ((performance.now() - began) / 1000)));
+if (load.uncounted > 0) await measure(load.uncounted);
+process.stdout.write(String(await measure(load.seconds)));
 
-async function sendAll(): Promise<void> {
+/** How many requests a second are answered. */
+async function measure(seconds: number): Promise<number> {
+  const first = sent;
+  const began = performance.now();
+  const isOver = () => sent >= load.atMost || performance.now() - began > seconds * 1000;
+  await Promise.all(Array.from({ length: load.connections }, () => sendAll(isOver)));
+  return ((sent - first) * 1000) / (performance.now() - began);
+}
+
+async function sendAll(isOver: () => boolean): Promise<void> {
   const socket = connect(load.port, '127.0.0.1');
   await once(socket, 'connect');
   const answers = readAnswers(socket);
