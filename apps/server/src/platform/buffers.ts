@@ -1,11 +1,8 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
-/**
- * Enough to be worth a collection of the young, which takes a fraction of a millisecond. Of a small heap V8 searches the
- * whole when 8 MB are new, and what passes here is in some two or three buffers.
- */
-const COLLECT_BYTES = 3 * 1024 * 1024;
+/** Enough to be worth a collection of the young, which takes a fraction of a millisecond. */
+const COLLECT_BYTES = 8 * 1024 * 1024;
 
 // The documented way to this function without a flag on every command line that starts a server.
 setFlagsFromString('--expose-gc');
