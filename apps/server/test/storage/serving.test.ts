@@ -53,57 +53,6 @@ test('an empty file is served, and has no range', async () => {
   expect((await get(objectPath('b', 'f'), { range: 'bytes=0-' })).status).toBe(416);
 });
 
-test.each([
-  { what: 'HEAD', ask: { method: 'HEAD', headers: {} }, status: 200 },
-  { what: 'an ETag that is still the one', ask: { headers: { 'if-none-match': `"${MD5_OF_TEN}"` } }, status: 304 },
-  { what: 'a date', ask: { headers: { 'if-modified-since': 'Fri, 01 Jan 2100 00:00:00 GMT' } }, status: 304 },
-  { what: 'an ETag of old', ask: { headers: { 'if-none-match': '"old"' } }, status: 400 },
-  { what: 'no condition', ask: { headers: {} }, status: 400 },
-] as const)('the bytes are read only where they are sent: $what', async ({ ask, status }) => {
-  const server = await startWithFile();
-  await server.sql('alter table storage.objects drop column bytes cascade');
-  expect((await server.app.inject({ method: 'GET', url: objectPath('b', 'f'), ...ask })).statusCode).toBe(status);
-});
-
-const LONG_AGO = 'Sat, 01 Jan 2000 00:00:00 GMT';
-const FAR_AHEAD = 'Fri, 01 Jan 2100 00:00:00 GMT';
-const ETAG = `"${MD5_OF_TEN}"`;
-
-test.each([
-  { headers: { 'if-none-match': ETAG }, status: 304 },
-  { headers: { 'if-none-match': `W/${ETAG}` }, status: 304 },
-  { headers: { 'if-none-match': `"x", ${ETAG}` }, status: 304 },
-  { headers: { 'if-none-match': '*' }, status: 304 },
-  { headers: { 'if-none-match': '"x"' }, status: 200 },
-  { headers: { 'if-modified-since': FAR_AHEAD }, status: 304 },
-  { headers: { 'if-modified-since': LONG_AGO }, status: 200 },
-  { headers: { 'if-modified-since': 'nonsense' }, status: 200 },
-  { headers: { 'if-none-match': '"x"', 'if-modified-since': FAR_AHEAD }, status: 200 },
-  { headers: { 'if-match': ETAG }, status: 200 },
-  { headers: { 'if-match': '"x"' }, status: 412 },
-  { headers: { 'if-match': `W/${ETAG}` }, status: 412 },
-  { headers: { 'if-match': '*' }, status: 200 },
-  { headers: { 'if-match': ETAG, 'if-none-match': ETAG }, status: 304 },
-  { headers: { 'if-none-match': ETAG, 'if-modified-since': LONG_AGO }, status: 304 },
-  { headers: { 'if-unmodified-since': FAR_AHEAD }, status: 200 },
-  { headers: { 'if-unmodified-since': LONG_AGO }, status: 412 },
-  { headers: { 'if-match': ETAG, 'if-unmodified-since': LONG_AGO }, status: 200 },
-  { headers: { range: 'bytes=0-1', 'if-range': ETAG }, status: 206 },
-  { headers: { range: 'bytes=0-1', 'if-range': '"x"' }, status: 200 },
-  { headers: { range: 'bytes=0-1', 'if-range': `W/${ETAG}` }, status: 200 },
-  { headers: { range: 'bytes=0-1', 'if-range': LONG_AGO }, status: 200 },
-  { headers: { range: 'bytes=0-1', 'if-none-match': ETAG }, status: 304 },
-])('$headers gives $status', async ({ headers, status }) => {
-  const server = await startWithFile();
-  const given = { ...headers } as unknown as Record<string, string>;
-  const [got, asked] = [
-    await server.as('nobody').get(objectPath('b', 'f'), given),
-    await server.as('nobody').head(objectPath('b', 'f'), given),
-  ];
-  expect([got.status, asked.status]).toEqual([status, status]);
-  if (status === 304) expect(got).toMatchObject({ text: '', headers: { etag: ETAG } });
-});
-
 test('HEAD answers as GET does, without the bytes', async () => {
   const server = await startWithFile();
   const got = await server.as('nobody').get(objectPath('b', 'f'));

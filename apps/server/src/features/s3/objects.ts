@@ -1,10 +1,10 @@
 import {
-  asksForChanges,
   copyObject as copyStoredObject,
   deleteObjects as deleteStoredObjects,
   deleteVersion,
   getObject as getStoredObject,
   headObject as headStoredObject,
+  isKnown,
   putObject as putStoredObject,
   readVersion,
   type StoredObject,
@@ -29,11 +29,10 @@ type ByteRange = { start: number; end: number };
 
 export async function getObject(context: S3Context): Promise<S3Reply> {
   const { storage, actor, request } = context;
-  if (asksForChanges((name) => request.headers.has(name))) {
-    checkConditions(request, await headStoredObject(storage, actor, request.bucket, request.key));
-  }
+  const { bucket, key } = request;
+  const wanted = { bucket, key, skipBytes: isKnown((name) => headerOf(request, name)) };
   let range: ByteRange | undefined;
-  const { object, body } = await getStoredObject(storage, actor, request.bucket, request.key, (found) => {
+  const { object, body } = await getStoredObject(storage, actor, wanted, (found) => {
     range = select(request, found);
     return range;
   });

@@ -41,7 +41,7 @@ export async function uploadPart(context: S3Context): Promise<S3Reply> {
 export async function uploadPartCopy(context: S3Context): Promise<S3Reply> {
   const { storage, actor, request } = context;
   const from = readCopySource(request);
-  const source = await readObject(storage, actor, from.bucket, from.key).catch(explainMissingSource(from));
+  const source = await readObject(storage, actor, from).catch(explainMissingSource(from));
   checkConditions(request, source, 'x-amz-copy-source-');
   const range = readSourceRange(request, source.size);
   const size = range ? range.end - range.start + 1 : source.size;

@@ -45,7 +45,7 @@ export {
   readObject,
 } from './objects.ts';
 export { copyObject } from './relocation.ts';
-export { asksForChanges, withoutScript } from './serving.ts';
+export { isKnown, withoutScript } from './serving.ts';
 export type { Actor, Storage, StorageTx } from './storage.ts';
 export {
   addPart,

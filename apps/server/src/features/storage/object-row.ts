@@ -1,5 +1,5 @@
 import type { TextRow } from '#platform/db/batch.ts';
-import { sql } from '#platform/db/sql.ts';
+import { type Sql, sql } from '#platform/db/sql.ts';
 
 /** What an uploader may say about a file beside its type. */
 export interface ObjectMetadata {
@@ -32,7 +32,7 @@ export interface StoredObject {
 
 /** An object as it is read for its bytes. */
 export interface ReadableObject extends StoredObject {
-  /** Null: they are in the blob store. */
+  /** Null: they are in the blob store, or were skipped. */
   bytes: Buffer | null;
 }
 
@@ -53,8 +53,9 @@ export const OBJECT_COLUMNS = sql`
   o.key, o.size::float8, o.mime_type, o.detected_type, o.etag,
   coalesce(extract(epoch from o.uploaded_at) * 1000, 0)::float8 as uploaded_ms, o.uploaded_by, o.blob, o.metadata`;
 
-/** The same with the bytes that are in the row, in the order that `readableFromText` reads. */
-export const READABLE_COLUMNS = sql`${OBJECT_COLUMNS}, o.bytes`;
+/** The same with the bytes that are in the row, unless they are to be skipped, in the order that `readableFromText` reads. */
+export const readableColumns = (skipBytes: Sql) =>
+  sql`${OBJECT_COLUMNS}, case when ${skipBytes} then null else o.bytes end`;
 
 export function toStoredObject(bucket: string, row: ObjectRow): StoredObject {
   return {
@@ -87,7 +88,7 @@ export function objectFromText(bucket: string, row: TextRow): StoredObject {
   });
 }
 
-/** An object as a statement brought it that returns READABLE_COLUMNS as text. */
+/** An object as a statement brought it that returns readableColumns as text. */
 export function readableFromText(bucket: string, row: TextRow): ReadableObject {
   const bytes = row[row.length - 1];
   return { ...objectFromText(bucket, row), bytes: bytes ? Buffer.from(bytes.slice(BYTEA_PREFIX.length), 'hex') : null };

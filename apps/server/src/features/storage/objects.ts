@@ -12,8 +12,8 @@ import {
   OBJECT_COLUMNS,
   type ObjectMetadata,
   objectFromText,
-  READABLE_COLUMNS,
   type ReadableObject,
+  readableColumns,
   readableFromText,
   type StoredObject,
 } from './object-row.ts';
@@ -237,9 +237,17 @@ export async function headObject(storage: Storage, actor: Actor, bucket: string,
   return objectFromText(bucket, await findRow(storage, actor, bucket, key, OBJECT_COLUMNS));
 }
 
+export interface ObjectToRead {
+  bucket: string;
+  key: string;
+  /** True of a row `o` whose bytes are probably not wanted, so that they are left where they are. */
+  skipBytes?: Sql | undefined;
+}
+
 /** The same for whoever wants to open it. */
-export async function readObject(storage: Storage, actor: Actor, bucket: string, key: string): Promise<ReadableObject> {
-  return readableFromText(bucket, await findRow(storage, actor, bucket, key, READABLE_COLUMNS));
+export async function readObject(storage: Storage, actor: Actor, wanted: ObjectToRead): Promise<ReadableObject> {
+  const { bucket, key, skipBytes = sql`false` } = wanted;
+  return readableFromText(bucket, await findRow(storage, actor, bucket, key, readableColumns(skipBytes)));
 }
 
 async function findRow(storage: Storage, actor: Actor, bucket: string, key: string, columns: Sql): Promise<TextRow> {
@@ -263,15 +271,16 @@ export function noObject(bucket: string, key: string): AppError {
 export async function withObject<Result>(
   storage: Storage,
   actor: Actor,
-  { bucket, key }: { bucket: string; key: string },
+  wanted: ObjectToRead,
   use: (object: ReadableObject) => Promise<Result>,
 ): Promise<Result> {
-  const object = await readObject(storage, actor, bucket, key);
+  const { bucket, key } = wanted;
+  const object = await readObject(storage, actor, wanted);
   try {
     return await use(object);
   } catch (error) {
     if (!(error instanceof BlobMissing)) throw error;
-    const again = await readObject(storage, actor, bucket, key);
+    const again = await readObject(storage, actor, { bucket, key });
     if (again.blob !== object.blob) return use(again);
     throw new AppError('STORAGE_NOT_FOUND', `The bytes of ${named(bucket, key)} are missing from the store`, {
       cause: error,
@@ -288,24 +297,35 @@ export async function withObject<Result>(
  * since the row was read
  */
 export async function openObject(
-  { blobs }: Storage,
+  storage: Storage,
   object: ReadableObject,
   range: ByteRange = { start: 0, end: object.size - 1 },
 ): Promise<Buffer | Readable> {
   if (object.bytes !== null) return object.bytes.subarray(range.start, range.end + 1);
   if (object.blob === null) throw noObject(object.bucket, object.key);
-  return blobs.open(object.blob, range);
+  return storage.blobs.open(object.blob, range).catch(async (error) => {
+    const skipped = error instanceof BlobMissing && (await readSkipped(storage, object));
+    if (!skipped) throw error;
+    return skipped.subarray(range.start, range.end + 1);
+  });
+}
+
+/** What `skipBytes` left in a row. Who may have this version has been decided with the row. */
+async function readSkipped({ db }: Storage, { bucket, key, blob }: StoredObject): Promise<Buffer | undefined> {
+  const row = await db.system.one<{ bytes: Buffer }>(sql`
+    select bytes from storage.objects
+    where bucket = ${bucket} and key = ${key} and blob = ${blob} and bytes is not null`);
+  return row?.bytes;
 }
 
 /** Row and bytes together. */
 export async function getObject(
   storage: Storage,
   actor: Actor,
-  bucket: string,
-  key: string,
+  wanted: ObjectToRead,
   rangeOf: (object: StoredObject) => ByteRange | undefined = () => undefined,
 ): Promise<{ object: StoredObject; body: Buffer | Readable }> {
-  return withObject(storage, actor, { bucket, key }, async (object) => ({
+  return withObject(storage, actor, wanted, async (object) => ({
     object,
     body: await openObject(storage, object, rangeOf(object)),
   }));

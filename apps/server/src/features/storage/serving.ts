@@ -1,4 +1,5 @@
 import type { ByteRange } from '#platform/blobs/blobs.ts';
+import { type Sql, sql } from '#platform/db/sql.ts';
 import { essenceOf, isSameFamily, UNKNOWN_TYPE } from './media-types.ts';
 
 /** What is served: a version of an object, or an image made from one. */
@@ -114,6 +115,9 @@ export function contentSecurityPolicy({ contentType, disposition }: Presentation
 
 export type RequestHeaders = Readonly<Record<string, string | string[] | undefined>>;
 
+export const headerOf = (headers: RequestHeaders) => (name: string) =>
+  typeof headers[name] === 'string' ? headers[name] : undefined;
+
 const seconds = (date: Date) => Math.floor(date.getTime() / 1000);
 const parseDate = (text: string) => Math.floor(Date.parse(text) / 1000);
 
@@ -127,7 +131,7 @@ function names(list: string, etag: string): boolean {
  * @returns the status to answer with, or undefined to go on
  */
 export function evaluateConditions(headers: RequestHeaders, { etag, modifiedAt }: Version): 304 | 412 | undefined {
-  const header = (name: string) => (typeof headers[name] === 'string' ? headers[name] : undefined);
+  const header = headerOf(headers);
   const ifMatch = header('if-match');
   const ifUnmodifiedSince = header('if-unmodified-since');
   if (ifMatch !== undefined) {
@@ -141,9 +145,15 @@ export function evaluateConditions(headers: RequestHeaders, { etag, modifiedAt }
   return undefined;
 }
 
-/** True for whoever has a version already. Most of them hear that it is still the one, and need no bytes. */
-export function asksForChanges(has: (header: string) => boolean): boolean {
-  return has('if-none-match') || has('if-modified-since');
+/**
+ * True of the row `o` of an object that a client has already, who is going to hear so and needs no bytes. A guess that
+ * costs nothing; the conditions are evaluated with the row. Undefined where no condition is.
+ */
+export function isKnown(header: (name: string) => string | undefined): Sql | undefined {
+  const ifNoneMatch = header('if-none-match');
+  if (ifNoneMatch !== undefined) return sql`strpos(${ifNoneMatch}, o.etag) > 0`;
+  const since = parseDate(header('if-modified-since') ?? '');
+  return Number.isNaN(since) ? undefined : sql`extract(epoch from o.uploaded_at) < ${since + 1}::float8`;
 }
 
 /**
