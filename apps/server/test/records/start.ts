@@ -62,11 +62,12 @@ export async function startApi(fixture = '', options: Partial<RecordsOptions> = 
   await admin.query(`create database ${database} template template`);
   const dataDir = await mkdtemp(join(tmpdir(), 'insforge-records-'));
   const log = pino({ level: process.env.TEST_LOG ?? 'silent' });
-  const platform = await openPlatform(testConfig(postgres, database, dataDir), log);
+  const config = testConfig(postgres, database, dataDir);
+  const platform = await openPlatform(config, log);
   const owner = new Client({ ...postgres, database });
   await owner.connect();
   if (fixture !== '') await owner.query(fixture);
-  const app = await createHttpServer(log);
+  const app = await createHttpServer(log, config.trustedProxies, config.storage.idleTimeoutMs);
   app.addHook('onClose', () => platform.close());
   const schema = createSchemaCache({ db: platform.db, log });
   await schema.reload();

@@ -18,7 +18,6 @@ import { logFailure } from './leaving.ts';
 import { cutOffStalledBodies } from './stalls.ts';
 
 const MAX_JSON_BYTES = 100 * 1024 * 1024;
-const IDLE_MS = 30_000;
 /** Longer than any proxy in front of us keeps idle connections, so that we never close one it is about to use. */
 const KEEP_ALIVE_MS = 72_000;
 /** Filters travel in the URL, and a list of some hundred keys does not fit into Node's 16 KB. */
@@ -40,8 +39,8 @@ const CORS: FastifyCorsOptions = {
  */
 export async function createHttpServer(
   log: Logger,
-  trustedProxies: readonly string[] | number = ['loopback'],
-  idleMs = IDLE_MS,
+  trustedProxies: readonly string[] | number,
+  idleMs: number,
 ): Promise<FastifyInstance> {
   const loggerInstance: FastifyBaseLogger = log;
   const app = fastify({
