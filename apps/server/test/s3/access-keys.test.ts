@@ -105,6 +105,10 @@ test('there are fifty keys at most, however many are made at once', async () => 
   expect(refused.map(({ status, body }) => [status, body.error])).toEqual(
     Array.from({ length: 10 }, () => [400, 'S3_ACCESS_KEY_LIMIT_EXCEEDED']),
   );
+  const [first] = (await app.as('admin').get(KEYS)).body;
+  await app.as('admin').delete(`${KEYS}/${first.id}`, undefined, from(60));
+  expect((await app.as('admin').post(KEYS, {}, from(61))).status).toBe(201);
+  expect((await app.as('admin').post(KEYS, {}, from(62))).status).toBe(400);
 });
 
 test('one address writes keys twenty times in fifteen minutes', async () => {

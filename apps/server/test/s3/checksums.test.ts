@@ -17,13 +17,16 @@ import {
   CHECKSUM_ALGORITHMS,
   CHECKSUMS,
 } from '../../src/features/s3/checksums.ts';
+import { scratchFolder } from '../start/process.ts';
+import { storedFiles } from '../storage/files.ts';
+import { type Draft, MODES, send, sign } from './sign.ts';
 import { startS3, type TestS3 } from './start.ts';
 
 const Bucket = 'files';
 const Key = 'k';
 
-async function startWithBucket(): Promise<TestS3> {
-  const s3 = await startS3();
+async function startWithBucket(environment: Record<string, string> = {}): Promise<TestS3> {
+  const s3 = await startS3(environment);
   await s3.client.send(new CreateBucketCommand({ Bucket }));
   return s3;
 }
@@ -65,6 +68,39 @@ test.each(CHECKSUM_ALGORITHMS)(
     expect((await s3.client.send(new HeadObjectCommand({ Bucket, Key }))).ContentLength).toBe(100_000);
   },
 );
+
+test.each(MODES)('every checksum is held against the body, in a row, a file or a part (%s)', async (mode) => {
+  const dataDir = await scratchFolder();
+  const s3 = await startWithBucket({ DATA_DIR: dataDir });
+  const { origin, host, pathname } = new URL(s3.endpoint);
+  const put = (algorithm: Algorithm, body: Buffer, checksum: string, query: Draft['query'] = []) => {
+    const name = `x-amz-checksum-${algorithm.toLowerCase()}`;
+    const headers: Draft['headers'] = mode.endsWith('-trailer') ? [] : [[name, checksum]];
+    const draft = { method: 'PUT', path: `${pathname}/${Bucket}/${algorithm}-${body.length}`, query, body };
+    const signer = { ...s3.key, mode, algorithm, checksum };
+    return send(origin, sign({ ...draft, headers: [['host', host], ...headers] }, signer));
+  };
+  for (const algorithm of CHECKSUM_ALGORITHMS) {
+    const { UploadId = '' } = await s3.client.send(
+      new CreateMultipartUploadCommand({ Bucket, Key: `${algorithm}-20000`, ChecksumAlgorithm: algorithm }),
+    );
+    const part: Draft['query'] = [
+      ['partNumber', '1'],
+      ['uploadId', UploadId],
+    ];
+    for (const { size, query } of [{ size: 20_000 }, { size: 100_000 }, { size: 20_000, query: part }]) {
+      const before = [await s3.stored(), await storedFiles(dataDir)];
+      const body = randomBytes(size);
+      const wrong = await put(algorithm, body, await sum(algorithm, Buffer.from('other')), query);
+      expect([wrong.status, wrong.code], `${algorithm} ${wrong.text}`).toEqual([400, 'BadDigest']);
+      expect([await s3.stored(), await storedFiles(dataDir)]).toEqual(before);
+      const right = await sum(algorithm, body);
+      const stored = await put(algorithm, body, right, query);
+      expect([stored.status, stored.text]).toEqual([200, '']);
+      expect(stored.headers[`x-amz-checksum-${algorithm.toLowerCase()}`]).toBe(right);
+    }
+  }
+});
 
 test('a stream is summed up while it is sent', async () => {
   const s3 = await startWithBucket();

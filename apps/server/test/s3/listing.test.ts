@@ -10,7 +10,7 @@ import { expect, test } from 'vitest';
 import { startS3, type TestS3 } from './start.ts';
 
 const Bucket = 'files';
-const KEYS = ['a.txt', 'b/1', 'b/2', 'b/c/1', 'd', 'e/', 'e/1', 'f%_/x', 'f%_/y', 'z'];
+const KEYS = ['a.txt', 'b/1', 'b/2', 'b/c/1', 'd', 'e/', 'e/1', 'f%_/x', 'f%_/y', 'fxy/z', 'z'];
 
 /** A bucket with these keys. Objects without bytes are enough to be listed. */
 async function startWith(keys: readonly string[]): Promise<TestS3> {
@@ -43,13 +43,14 @@ test.each([
   { input: { Prefix: 'b/' }, keys: ['b/1', 'b/2', 'b/c/1'], folders: [] },
   { input: { Prefix: 'f%_' }, keys: ['f%_/x', 'f%_/y'], folders: [] },
   { input: { Prefix: 'nothing' }, keys: [], folders: [] },
-  { input: { Delimiter: '/' }, keys: ['a.txt', 'd', 'z'], folders: ['b/', 'e/', 'f%_/'] },
+  { input: { Prefix: '%' }, keys: [], folders: [] },
+  { input: { Delimiter: '/' }, keys: ['a.txt', 'd', 'z'], folders: ['b/', 'e/', 'f%_/', 'fxy/'] },
   { input: { Delimiter: '/', Prefix: 'b/' }, keys: ['b/1', 'b/2'], folders: ['b/c/'] },
   { input: { Delimiter: '/', Prefix: 'e/' }, keys: ['e/', 'e/1'], folders: [] },
   { input: { Delimiter: '/', Prefix: 'e' }, keys: [], folders: ['e/'] },
-  { input: { Delimiter: '/', StartAfter: 'b/' }, keys: ['d', 'z'], folders: ['e/', 'f%_/'] },
+  { input: { Delimiter: '/', StartAfter: 'b/' }, keys: ['d', 'z'], folders: ['e/', 'f%_/', 'fxy/'] },
   { input: { Delimiter: '/', Prefix: 'b/', StartAfter: 'b/' }, keys: ['b/1', 'b/2'], folders: ['b/c/'] },
-  { input: { StartAfter: 'b/2' }, keys: ['b/c/1', 'd', 'e/', 'e/1', 'f%_/x', 'f%_/y', 'z'], folders: [] },
+  { input: { StartAfter: 'b/2' }, keys: ['b/c/1', 'd', 'e/', 'e/1', 'f%_/x', 'f%_/y', 'fxy/z', 'z'], folders: [] },
   { input: { StartAfter: 'zz' }, keys: [], folders: [] },
 ])('ListObjectsV2 with $input, in pages of any size', async ({ input, keys, folders }) => {
   const s3 = await startWith(KEYS);
@@ -80,7 +81,7 @@ test('the first version of the listing goes on after its marker', async () => {
     more = page.IsTruncated ?? false;
     Marker = page.NextMarker;
   }
-  expect(seen).toEqual(['a.txt', 'b/', 'd', 'e/', 'f%_/', 'z']);
+  expect(seen).toEqual(['a.txt', 'b/', 'd', 'e/', 'f%_/', 'fxy/', 'z']);
 });
 
 test('every object has one version', async () => {

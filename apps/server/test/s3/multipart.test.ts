@@ -304,7 +304,8 @@ test('parts are listed in pages', async () => {
 test('uploads are listed in pages, by key and age, with prefixes and folders', async () => {
   const s3 = await startWithBucket();
   const ids: string[] = [];
-  for (const key of ['b', 'a/1', 'a/2', 'a/1', 'c%']) ids.push((await begin(s3, { Key: key })).upload.UploadId ?? '');
+  for (const key of ['b', 'a/1', 'a/2', 'a/1', 'c%', 'cx'])
+    ids.push((await begin(s3, { Key: key })).upload.UploadId ?? '');
   const list = (more: object) => s3.client.send(new ListMultipartUploadsCommand({ Bucket, ...more }));
   const all = (await list({})).Uploads?.map(({ Key: key, UploadId }) => [key, UploadId]);
   expect(all).toEqual([
@@ -313,6 +314,7 @@ test('uploads are listed in pages, by key and age, with prefixes and folders', a
     ['a/2', ids[2]],
     ['b', ids[0]],
     ['c%', ids[4]],
+    ['cx', ids[5]],
   ]);
   const paged: unknown[] = [];
   let markers: { KeyMarker?: string; UploadIdMarker?: string } = {};
@@ -326,7 +328,7 @@ test('uploads are listed in pages, by key and age, with prefixes and folders', a
   expect((await list({ Prefix: 'c%' })).Uploads).toHaveLength(1);
   const folders = await list({ Delimiter: '/' });
   expect(folders.CommonPrefixes).toEqual([{ Prefix: 'a/' }]);
-  expect(folders.Uploads?.map(({ Key: key }) => key)).toEqual(['b', 'c%']);
+  expect(folders.Uploads?.map(({ Key: key }) => key)).toEqual(['b', 'c%', 'cx']);
   const one = await list({ Delimiter: '/', MaxUploads: 1 });
   expect(one).toMatchObject({ CommonPrefixes: [{ Prefix: 'a/' }], IsTruncated: true, NextKeyMarker: 'a/' });
   const next = await list({ Delimiter: '/', MaxUploads: 1, KeyMarker: one.NextKeyMarker });

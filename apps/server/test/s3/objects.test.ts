@@ -3,6 +3,7 @@ import { connect } from 'node:net';
 import {
   CopyObjectCommand,
   CreateBucketCommand,
+  CreateMultipartUploadCommand,
   DeleteBucketCommand,
   DeleteObjectCommand,
   DeleteObjectsCommand,
@@ -163,7 +164,19 @@ test.each([
   ['/etc/passwd', 'InvalidArgument'],
 ])('a key that would lead astray is refused: %s', async (key, code) => {
   const s3 = await startWithBucket();
-  await expect(put(s3, key)).rejects.toEqual(failsWith(code, 400));
+  await put(s3, 'ok');
+  const CopySource = `${Bucket}/ok`;
+  const Delete = { Objects: [{ Key: key }] };
+  for (const ask of [
+    () => put(s3, key),
+    () => s3.client.send(new CopyObjectCommand({ Bucket, Key: key, CopySource })),
+    () => s3.client.send(new CreateMultipartUploadCommand({ Bucket, Key: key })),
+    () => read(s3, key),
+  ]) {
+    await expect(ask()).rejects.toEqual(failsWith(code, 400));
+  }
+  await s3.client.send(new DeleteObjectsCommand({ Bucket, Delete }));
+  expect(await s3.stored()).toMatchObject({ objects: [`${Bucket}/ok`], uploads: 0 });
 });
 
 test('a range is a part, the type may be overridden, and conditions are kept', async () => {

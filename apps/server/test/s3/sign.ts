@@ -44,6 +44,8 @@ export interface Signer {
   payload?: string;
   /** What is put in place of the checksum of the trailer. */
   checksum?: string;
+  /** Which one that is; CRC32 if absent. */
+  algorithm?: string;
 }
 
 const sha256 = (data: string | Buffer) => createHash('sha256').update(data).digest('hex');
@@ -54,7 +56,7 @@ const isChunked = (mode: Mode) => mode === 'chunks' || mode === 'chunks-trailer'
 
 /** Signs a draft and returns the request as it goes over the wire. */
 export function sign(draft: Draft, signer: Signer): Draft {
-  const { mode, region = REGION, now = new Date(), chunkSize = 8192 } = signer;
+  const { mode, region = REGION, now = new Date(), chunkSize = 8192, algorithm = 'CRC32' } = signer;
   const timestamp = now.toISOString().replace(/[-:]|\.\d+/g, '');
   const scope = `${timestamp.slice(0, 8)}/${region}/s3/aws4_request`;
   const key = hmac(
@@ -65,13 +67,14 @@ export function sign(draft: Draft, signer: Signer): Draft {
   const crc = Buffer.alloc(4);
   crc.writeUInt32BE(crc32(draft.body));
   const checksum = signer.checksum ?? crc.toString('base64');
+  const trailer = `x-amz-checksum-${algorithm.toLowerCase()}`;
 
   const headers = [...draft.headers];
   if (mode !== 'presigned') headers.push(['x-amz-date', timestamp], ['x-amz-content-sha256', payload]);
   if (isChunked(mode)) {
     headers.push(['content-encoding', 'aws-chunked'], ['x-amz-decoded-content-length', String(draft.body.length)]);
   }
-  if (mode.endsWith('-trailer')) headers.push(['x-amz-trailer', 'x-amz-checksum-crc32']);
+  if (mode.endsWith('-trailer')) headers.push(['x-amz-trailer', trailer]);
   const names = signer.signedHeaders ?? [...new Set(headers.map(([name]) => name.toLowerCase()))].sort();
   const query = [...draft.query];
   if (mode === 'presigned') {
@@ -128,7 +131,7 @@ export function sign(draft: Draft, signer: Signer): Draft {
       return piece.length === 0 ? [head] : [head, piece, Buffer.from('\r\n')];
     });
     if (hasTrailer) {
-      const line = `x-amz-checksum-crc32:${checksum}`;
+      const line = `${trailer}:${checksum}`;
       parts.push(Buffer.from(`${line}\r\n`));
       if (mode === 'chunks-trailer')
         parts.push(Buffer.from(`x-amz-trailer-signature:${chain('TRAILER', sha256(`${line}\n`))}\r\n`));
