@@ -38,7 +38,7 @@ const RULES: CORSRule[] = [
   },
 ];
 
-test('rules are kept, told and removed', async () => {
+test('rules are kept, told, removed, and audited', async () => {
   const s3 = await startWith(RULES);
   const get = () => s3.client.send(new GetBucketCorsCommand({ Bucket }));
   expect((await get()).CORSRules).toEqual(RULES);
@@ -56,6 +56,14 @@ test('rules are kept, told and removed', async () => {
   ]);
   await s3.client.send(new DeleteBucketCorsCommand({ Bucket }));
   await expect(get()).rejects.toMatchObject({ name: 'NoSuchCORSConfiguration', $metadata: { httpStatusCode: 404 } });
+  const audited = await s3.sql(
+    `select actor, action, details from system.audit_logs where action like '%_CORS' order by created_at`,
+  );
+  const about = { actor: `s3:${s3.key.accessKeyId}`, details: { bucketName: Bucket } };
+  expect(audited).toEqual([
+    { action: 'UPDATE_BUCKET_CORS', ...about },
+    { action: 'DELETE_BUCKET_CORS', ...about },
+  ]);
 });
 
 test.each([

@@ -86,14 +86,22 @@ test('buckets are made, listed, told about and deleted when they are empty', asy
   ]);
 });
 
-test('the state of versioning is kept, and told', async () => {
-  const { client } = await startWithBucket();
+test('the state of versioning is kept, told, and audited', async () => {
+  const s3 = await startWithBucket();
+  const { client } = s3;
   const status = async () => (await client.send(new GetBucketVersioningCommand({ Bucket }))).Status;
   expect(await status()).toBeUndefined();
   for (const Status of ['Enabled', 'Suspended'] as const) {
     await client.send(new PutBucketVersioningCommand({ Bucket, VersioningConfiguration: { Status } }));
     expect(await status()).toBe(Status);
   }
+  const nonsense = { Status: 'Off' as 'Enabled' };
+  const refused = client.send(new PutBucketVersioningCommand({ Bucket, VersioningConfiguration: nonsense }));
+  await expect(refused).rejects.toMatchObject({ $metadata: { httpStatusCode: 400 } });
+  const change = { actor: `s3:${s3.key.accessKeyId}`, details: { bucketName: Bucket } };
+  expect(
+    await s3.sql(`select actor, details from system.audit_logs where action = 'UPDATE_BUCKET_VERSIONING'`),
+  ).toEqual([change, change]);
 });
 
 test('what was put is got, with its type, headers and metadata', async () => {

@@ -1,7 +1,7 @@
 import sharp from 'sharp';
 import { expect, test } from 'vitest';
 import { type Reply, SECRETS, startApp, type TestApp, type TestUser, type Who } from '../harness.ts';
-import { BUCKETS, type BucketOptions, makeBucket, objectPath, upload } from './files.ts';
+import { BUCKETS, type BucketOptions, form, makeBucket, objectPath, upload } from './files.ts';
 
 /** What a verb comes to for nobody, the anon key, another user, the owner of the file, and an admin. */
 type Row = readonly [nobody: unknown, anon: unknown, other: unknown, owner: unknown, admin: unknown];
@@ -28,8 +28,14 @@ const VERBS: Record<string, (cell: Cell) => Promise<unknown>> = {
     return status === 200 ? `${body.pagination.total} of 1` : status;
   },
   upload: async ({ server, who, freeKey }) => (await upload(server.as(who), 'b', freeKey, 'new')).status,
+  uploadUnnamed: async ({ server, who }) => {
+    const { body, headers } = form('new');
+    return (await server.as(who).post(`${BUCKETS}/b/objects`, body, headers)).status;
+  },
   plan: async ({ server, who, freeKey }) =>
     (await server.as(who).post(`${BUCKETS}/b/upload-strategy`, { filename: freeKey, size: 3 })).status,
+  confirm: async ({ server, who, key }) =>
+    (await server.as(who).post(`${objectPath('b', key)}/confirm-upload`, { size: 12 })).status,
   replace: async ({ server, who, key }) => (await upload(server.as(who), 'b', key, 'replaced')).status,
   copy: async ({ server, who, key, freeKey }) =>
     (await server.as(who).post(`${objectPath('b', key)}/copy`, { to: freeKey })).status,
@@ -43,9 +49,18 @@ const VERBS: Record<string, (cell: Cell) => Promise<unknown>> = {
   deleteBucket: async ({ server, who }) => (await server.as(who).delete(`${BUCKETS}/b?dryRun=true`)).status,
   changeBucket: async ({ server, who }) => (await server.as(who).patch(`${BUCKETS}/b`, { fileSizeLimit: null })).status,
   listBuckets: async ({ server, who }) => (await server.as(who).get(BUCKETS)).status,
+  makeBucket: async ({ server, who }) => (await server.as(who).post(BUCKETS, { bucketName: 'new' })).status,
+  readPolicies: async ({ server, who }) => (await server.as(who).get(`${BUCKETS}/b/policies`)).status,
+  changePolicies: async ({ server, who }) =>
+    (await server.as(who).put(`${BUCKETS}/b/policies`, { preset: null, dryRun: true })).status,
+  readConfig: async ({ server, who }) => (await server.as(who).get('/api/storage/config')).status,
+  changeConfig: async ({ server, who }) =>
+    (await server.as(who).put('/api/storage/config', { maxFileSizeMb: 60 })).status,
+  usage: async ({ server, who }) => (await server.as(who).get('/api/storage/usage')).status,
 };
 
 const ONLY_ADMIN: Row = [401, 403, 403, 403, 200];
+const ONLY_ADMIN_MAKES: Row = [401, 403, 403, 403, 201];
 const ALL: Row = [200, 200, 200, 200, 200];
 
 /** Without a policy: end users reach nothing, whatever the way. */
@@ -56,7 +71,9 @@ const CLOSED: Record<string, Row> = {
   oldLink: [401, 403, 404, 404, 200],
   list: [401, 403, '0 of 1', '0 of 1', '1 of 1'],
   upload: ONLY_ADMIN,
+  uploadUnnamed: ONLY_ADMIN_MAKES,
   plan: ONLY_ADMIN,
+  confirm: [401, 403, 404, 404, 200],
   replace: ONLY_ADMIN,
   copy: [401, 403, 404, 404, 200],
   move: [401, 403, 404, 404, 200],
@@ -65,6 +82,12 @@ const CLOSED: Record<string, Row> = {
   deleteBucket: ONLY_ADMIN,
   changeBucket: ONLY_ADMIN,
   listBuckets: ONLY_ADMIN,
+  makeBucket: ONLY_ADMIN_MAKES,
+  readPolicies: ONLY_ADMIN,
+  changePolicies: ONLY_ADMIN,
+  readConfig: ONLY_ADMIN,
+  changeConfig: ONLY_ADMIN,
+  usage: ONLY_ADMIN,
 };
 
 const OWNER_MAY: Record<string, Row> = {
@@ -75,7 +98,9 @@ const OWNER_MAY: Record<string, Row> = {
   oldLink: [401, 403, 404, 200, 200],
   list: [401, 403, '0 of 1', '1 of 1', '1 of 1'],
   upload: [401, 403, 200, 200, 200],
+  uploadUnnamed: [401, 403, 201, 201, 201],
   plan: [401, 403, 200, 200, 200],
+  confirm: [401, 403, 404, 200, 200],
   replace: [401, 403, 403, 200, 200],
   copy: [401, 403, 404, 200, 200],
   move: [401, 403, 404, 200, 200],
@@ -92,7 +117,12 @@ const KINDS: [kind: string, settings: BucketOptions, rows: Record<string, Row>][
   [
     'owner-folder',
     { preset: 'owner-folder' },
-    { ...OWNER_MAY, upload: [401, 403, 403, 200, 200], plan: [401, 403, 403, 200, 200] },
+    {
+      ...OWNER_MAY,
+      upload: [401, 403, 403, 200, 200],
+      uploadUnnamed: ONLY_ADMIN_MAKES,
+      plan: [401, 403, 403, 200, 200],
+    },
   ],
   [
     'authenticated-read',
@@ -104,6 +134,7 @@ const KINDS: [kind: string, settings: BucketOptions, rows: Record<string, Row>][
       link: [401, 403, 200, 200, 200],
       oldLink: [401, 403, 200, 200, 200],
       list: [401, 403, '1 of 1', '1 of 1', '1 of 1'],
+      confirm: [401, 403, 200, 200, 200],
       copy: [401, 403, 200, 200, 200],
     },
   ],

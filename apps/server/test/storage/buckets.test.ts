@@ -3,8 +3,8 @@ import { startApp, type TestApp } from '../harness.ts';
 import { BUCKETS, makeBucket, objectPath, upload } from './files.ts';
 
 const auditOf = (server: TestApp) =>
-  server.sql<{ action: string; details: unknown }>(
-    `select action, details from system.audit_logs where module = 'STORAGE' order by created_at`,
+  server.sql<{ actor: string; action: string; details: unknown }>(
+    `select actor, action, details from system.audit_logs where module = 'STORAGE' order by created_at`,
   );
 
 test('buckets are made, listed, changed and deleted, and the audit log says who did it', async () => {
@@ -33,12 +33,23 @@ test('buckets are made, listed, changed and deleted, and the audit log says who 
     fileSizeLimit: 1000,
     allowedMimeTypes: null,
   });
+  expect((await admin.put(`${BUCKETS}/avatars/policies`, { preset: 'owner-only' })).status).toBe(200);
+  expect((await admin.put('/api/storage/config', { maxFileSizeMb: 60 })).status).toBe(200);
+  // What is only tried, or refused, leaves no trace.
+  expect((await admin.put(`${BUCKETS}/avatars/policies`, { preset: null, dryRun: true })).status).toBe(200);
+  expect((await admin.delete(`${BUCKETS}/avatars?dryRun=true`)).status).toBe(200);
+  expect((await admin.put('/api/storage/config', { maxFileSizeMb: 0 })).status).toBe(400);
+  expect((await server.as('anon').delete(`${BUCKETS}/avatars`)).status).toBe(403);
   expect((await admin.delete(`${BUCKETS}/avatars`)).status).toBe(200);
-  expect(await auditOf(server)).toMatchObject([
+  const audited = await auditOf(server);
+  expect(audited.map(({ actor }) => actor)).toEqual(audited.map(() => 'api-key'));
+  expect(audited).toMatchObject([
     { action: 'CREATE_BUCKET', details: { bucketName: 'avatars' } },
     { action: 'CREATE_BUCKET', details: { bucketName: 'invoices', isPublic: false } },
     { action: 'UPDATE_BUCKET', details: { bucketName: 'avatars', isPublic: false } },
     { action: 'UPDATE_BUCKET', details: { bucketName: 'avatars', allowedMimeTypes: null } },
+    { action: 'APPLY_BUCKET_PRESET', details: { bucketName: 'avatars', preset: 'owner-only' } },
+    { action: 'UPDATE_STORAGE_CONFIG', details: { maxFileSizeMb: 60 } },
     { action: 'DELETE_BUCKET', details: { bucketName: 'avatars', objects: 0, bytes: 0 } },
   ]);
 });
@@ -152,6 +163,35 @@ test('a preset writes policies that can be read, replaced and removed', async ()
   await put({ preset: null });
   expect((await admin.get(`${BUCKETS}/b/policies`)).body).toEqual({ preset: null, policies: [] });
   expect((await put({ preset: 'everybody' })).status).toBe(400);
+});
+
+const OWN_FILE = `uploaded_by = (select auth.jwt() ->> 'sub')`;
+const OWN_FOLDER = `(storage.foldername(key))[1] = (select auth.jwt() ->> 'sub')`;
+
+test.each([
+  { preset: 'owner-only', read: ` and ${OWN_FILE}`, write: OWN_FILE },
+  { preset: 'owner-folder', read: ` and ${OWN_FOLDER}`, write: OWN_FOLDER },
+  { preset: 'authenticated-read', read: '', write: OWN_FILE },
+  { preset: 'public-read', read: ` and ${OWN_FILE}`, write: OWN_FILE },
+])('what $preset writes can be read, and run by hand', async ({ preset, read, write }) => {
+  const server = await startApp();
+  const admin = server.as('admin');
+  await makeBucket(server, 'b');
+  const { statements } = (await admin.put(`${BUCKETS}/b/policies`, { preset, dryRun: true })).body;
+  expect(statements.filter((statement: string) => statement.startsWith('create'))).toEqual(
+    [
+      `for select to authenticated using (bucket = 'b'${read})`,
+      `for insert to authenticated with check (bucket = 'b' and ${write})`,
+      `for update to authenticated using (bucket = 'b' and ${write}) with check (bucket = 'b' and ${write})`,
+      `for delete to authenticated using (bucket = 'b' and ${write})`,
+    ].map((policy) => `create policy "b: ${policy.split(' ')[1]}" on storage.objects ${policy}`),
+  );
+  for (const statement of statements) await server.sql(statement);
+  const byHand = (await admin.get(`${BUCKETS}/b/policies`)).body;
+  expect(byHand).toMatchObject({ preset, policies: { length: 4 } });
+  await admin.put(`${BUCKETS}/b/policies`, { preset: null });
+  await admin.put(`${BUCKETS}/b/policies`, { preset });
+  expect((await admin.get(`${BUCKETS}/b/policies`)).body).toEqual(byHand);
 });
 
 test('presets of buckets with alike and with long names do not meet', async () => {
