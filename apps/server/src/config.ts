@@ -137,8 +137,11 @@ const DEFAULT_REGION = 'us-east-2';
 function storageConfig(env: z.infer<typeof EnvironmentSchema>): StorageConfig {
   const bucket = env.S3_BUCKET ?? env.AWS_S3_BUCKET;
   const region = env.S3_REGION ?? env.AWS_REGION ?? DEFAULT_REGION;
-  const accessKeyId = env.S3_ACCESS_KEY_ID ?? env.AWS_ACCESS_KEY_ID;
-  const secretAccessKey = env.S3_SECRET_ACCESS_KEY ?? env.AWS_SECRET_ACCESS_KEY;
+  // All of one kind: a key of its own must not go with the secret, or the session, of another.
+  const isOwn = env.S3_ACCESS_KEY_ID !== undefined || env.S3_SECRET_ACCESS_KEY !== undefined;
+  const accessKeyId = isOwn ? env.S3_ACCESS_KEY_ID : env.AWS_ACCESS_KEY_ID;
+  const secretAccessKey = isOwn ? env.S3_SECRET_ACCESS_KEY : env.AWS_SECRET_ACCESS_KEY;
+  const sessionToken = isOwn ? undefined : env.AWS_SESSION_TOKEN;
   if (bucket && !accessKeyId !== !secretAccessKey) {
     throw new StartupError(
       'The configuration has problems:\n  S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY go together: set both, or neither',
@@ -149,10 +152,7 @@ function storageConfig(env: z.infer<typeof EnvironmentSchema>): StorageConfig {
     region,
     endpoint: env.S3_ENDPOINT_URL,
     forcePathStyle: env.S3_FORCE_PATH_STYLE ?? env.S3_ENDPOINT_URL !== undefined,
-    credentials:
-      accessKeyId && secretAccessKey
-        ? { accessKeyId, secretAccessKey, sessionToken: env.AWS_SESSION_TOKEN }
-        : undefined,
+    credentials: accessKeyId && secretAccessKey ? { accessKeyId, secretAccessKey, sessionToken } : undefined,
     keyPrefix: env.S3_KEY_PREFIX,
     usePresignedUrls: env.S3_USE_PRESIGNED_URLS,
   };

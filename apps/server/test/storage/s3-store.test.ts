@@ -6,29 +6,35 @@ import { createClient } from '@insforge/sdk';
 import S3rver from 's3rver';
 import { Upload } from 'tus-js-client';
 import { expect, onTestFinished, test } from 'vitest';
-import { SECRETS, startApp } from '../harness.ts';
+import { SECRETS, startApp, type TestApp } from '../harness.ts';
 import { freePort, scratchFolder } from '../start/process.ts';
 import { BUCKETS, makeBucket, objectPath, upload } from './files.ts';
 
-/** A server whose files lie in a store that speaks S3 and is not ours, and what lies there. */
-async function startOnS3(environment: Record<string, string> = {}) {
+/** A store that speaks S3 and is not ours, and what lies there. */
+async function startStore() {
   const port = await freePort();
   const directory = await scratchFolder();
   const store = new S3rver({ port, directory, silent: true, configureBuckets: [{ name: 'store', configs: [] }] });
   await store.run();
   onTestFinished(() => store.close());
-  const server = await startApp({
+  const stored = async () =>
+    (await readdir(join(directory, 'store'), { recursive: true })).filter((name) => name.endsWith('._S3rver_object'));
+  return { stored, storeUrl: `http://127.0.0.1:${port}` };
+}
+
+/** A server whose files lie in such a store. */
+async function startOnS3(environment: Record<string, string> = {}, beside?: TestApp) {
+  const { stored, storeUrl } = await startStore();
+  const settings = {
     S3_BUCKET: 'store',
-    S3_ENDPOINT_URL: `http://127.0.0.1:${port}`,
+    S3_ENDPOINT_URL: storeUrl,
     S3_REGION: 'us-east-1',
     S3_ACCESS_KEY_ID: 'S3RVER',
     S3_SECRET_ACCESS_KEY: 'S3RVER',
     S3_KEY_PREFIX: 'files/',
     ...environment,
-  });
-  const stored = async () =>
-    (await readdir(join(directory, 'store'), { recursive: true })).filter((name) => name.endsWith('._S3rver_object'));
-  return { server, stored, storeUrl: `http://127.0.0.1:${port}` };
+  };
+  return { server: await startApp(settings, beside ? { beside } : {}), stored, storeUrl };
 }
 
 const THROUGH_US = { S3_USE_PRESIGNED_URLS: 'false' };
@@ -51,6 +57,55 @@ test.each([{ bytes: 0 }, { bytes: 5 }, { bytes: 300_000 }, { bytes: 12 * 1024 * 
     expect(await stored()).toHaveLength(1);
   },
 );
+
+const OF_AWS = {
+  AWS_S3_BUCKET: 'store',
+  AWS_REGION: 'us-east-1',
+  AWS_ACCESS_KEY_ID: 'S3RVER',
+  AWS_SECRET_ACCESS_KEY: 'S3RVER',
+};
+const OWN = { S3_BUCKET: 'store', S3_REGION: 'us-east-1', S3_ACCESS_KEY_ID: 'S3RVER', S3_SECRET_ACCESS_KEY: 'S3RVER' };
+const OF_SOMETHING_ELSE = {
+  AWS_S3_BUCKET: 'other',
+  AWS_REGION: 'eu-west-1',
+  AWS_ACCESS_KEY_ID: 'OTHER',
+  AWS_SECRET_ACCESS_KEY: 'other',
+};
+
+test.each([
+  { what: 'as AWS tools call it', names: OF_AWS, token: undefined },
+  { what: 'as AWS tools call it, for a while', names: { ...OF_AWS, AWS_SESSION_TOKEN: 'T' }, token: 'T' },
+  { what: 'by names of its own', names: { ...OWN, ...OF_SOMETHING_ELSE, AWS_SESSION_TOKEN: 'T' }, token: null },
+])('the store may be named $what', async ({ names, token = null }) => {
+  const { stored, storeUrl } = await startStore();
+  const server = await startApp({ ...names, S3_ENDPOINT_URL: storeUrl });
+  await makeBucket(server, 'b', { isPublic: true });
+  expect((await upload(server.as('admin'), 'b', 'k', 'content')).status).toBe(200);
+  expect(await stored()).toHaveLength(1);
+  const location = new URL(String((await server.as('nobody').get(objectPath('b', 'k'))).headers.location));
+  expect(location.searchParams.get('X-Amz-Credential')).toMatch(/^S3RVER\/\d+\/us-east-1\//);
+  expect(location.searchParams.get('X-Amz-Security-Token')).toBe(token);
+});
+
+test.each<Record<string, string>>([
+  { ...OWN, S3_SECRET_ACCESS_KEY: '' },
+  { S3_BUCKET: 'store', S3_ACCESS_KEY_ID: 'S3RVER', AWS_SECRET_ACCESS_KEY: 'other' },
+  { S3_BUCKET: 'store', AWS_ACCESS_KEY_ID: 'S3RVER' },
+])('half a key opens no store: %j', async (names) => {
+  await expect(startApp(names)).rejects.toThrow('go together');
+});
+
+test('what is small and was stored before there was a store is served from its row', async () => {
+  const local = await startApp();
+  await makeBucket(local, 'b', { isPublic: true });
+  await upload(local.as('admin'), 'b', 'old', 'small');
+  const { server } = await startOnS3({}, local);
+  await upload(server.as('admin'), 'b', 'new', 'small');
+  const { get, head } = server.as('nobody');
+  expect(await get(objectPath('b', 'old'))).toMatchObject({ status: 200, text: 'small' });
+  expect((await head(objectPath('b', 'old'))).status).toBe(200);
+  expect((await get(objectPath('b', 'new'))).status).toBe(302);
+});
 
 test('copies are the work of the store, and what no row points at is deleted there', async () => {
   const { server, stored } = await startOnS3(THROUGH_US);

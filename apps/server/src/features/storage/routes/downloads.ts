@@ -75,7 +75,7 @@ export const downloadRoutes: FastifyPluginAsyncZod<DownloadOptions> = async (app
     if (status === 304) return reply.status(304).send();
 
     const { presign } = storage.blobs;
-    if (presign && !rendition && request.method === 'GET' && object.blob !== null) {
+    if (presign && !rendition && request.method === 'GET' && object.blob !== null && object.bytes === null) {
       const expiresInSeconds = REDIRECT_SECONDS;
       const { contentType } = presentation;
       const url = await presign.download(object.blob, { contentType, disposition, cacheControl, expiresInSeconds });
