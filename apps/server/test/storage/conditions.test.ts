@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { startApp, type TestApp } from '../harness.ts';
-import { makeBucket, objectPath, storedFiles, upload } from './files.ts';
+import { makeBucket, makeRowsUnreadable, objectPath, storedFiles, upload } from './files.ts';
 
 const TEN = '0123456789';
 const MD5_OF_TEN = '781e5e245d69b566979b86e28d23f2c7';
@@ -57,11 +57,6 @@ test.each([
   if (status === 304) expect(got).toMatchObject({ text: '', headers: { etag: ETAG } });
 });
 
-/** From now on, whoever reads the bytes that are in a row is met with an error. */
-const MAKE_UNREADABLE = `
-  alter table storage.objects drop column bytes cascade;
-  alter table storage.objects add column bytes bytea generated always as (decode(key, 'hex')) virtual`;
-
 test.each([
   { what: 'HEAD', ask: { method: 'HEAD', headers: {} }, status: 200 },
   { what: 'an ETag that is still the one', ask: { headers: { 'if-none-match': `W/"x", ${ETAG}` } }, status: 304 },
@@ -71,7 +66,7 @@ test.each([
   { what: 'no condition', ask: { headers: {} }, status: 400 },
 ] as const)('the bytes are read only where they are sent: $what', async ({ ask, status }) => {
   const server = await startWithFile();
-  await server.sql(MAKE_UNREADABLE);
+  await makeRowsUnreadable(server);
   expect((await server.app.inject({ method: 'GET', url: objectPath('b', 'f'), ...ask })).statusCode).toBe(status);
 });
 

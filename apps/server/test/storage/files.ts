@@ -40,6 +40,12 @@ export async function makeBucket(server: TestApp, bucketName: string, { preset, 
   if (applied.status !== 200) throw new Error(`no policies: ${applied.text}`);
 }
 
+/** From now on, whoever reads the bytes that are in a row is met with an error. No key may be hexadecimal. */
+export const makeRowsUnreadable = ({ sql }: TestApp) =>
+  sql(`
+    alter table storage.objects drop column bytes cascade;
+    alter table storage.objects add column bytes bytea generated always as (decode(key, 'hex')) virtual`);
+
 /** The files that lie in the store of a server, whatever they belong to. */
 export async function storedFiles(dataDir: string): Promise<string[]> {
   const entries = await readdir(join(dataDir, 'storage'), { recursive: true, withFileTypes: true });

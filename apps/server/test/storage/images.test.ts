@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import sharp from 'sharp';
 import { expect, onTestFinished, test } from 'vitest';
 import { startApp } from '../harness.ts';
-import { BUCKETS, makeBucket, objectPath } from './files.ts';
+import { BUCKETS, makeBucket, makeRowsUnreadable, objectPath } from './files.ts';
 
 const picture = (width: number, height: number, background = '#c81e1e') =>
   sharp({ create: { width, height, channels: 3, background } });
@@ -75,6 +75,28 @@ test('an image is made once, kept, and goes with its source', async () => {
   expect(fresh.headers.etag).not.toBe(old);
   await server.as('admin').delete(objectPath('b', 'photo.jpg'));
   await expect.poll(blobs).toBe(0);
+});
+
+test('whoever asks for images at the same time, in whatever way, gets them', async () => {
+  const { server, get } = await startWithPhoto();
+  const asked = Array.from({ length: 40 }, (_, index) => get('photo.jpg', `width=${100 + (index % 4)}`));
+  expect((await Promise.all(asked)).map(({ status }) => status)).toEqual(asked.map(() => 200));
+  const heads = ['width=50', 'width=50', 'width=51', 'width=50'].map((query) =>
+    server.as('nobody').head(`${objectPath('b', 'photo.jpg')}?${query}`),
+  );
+  for (const { status, headers } of await Promise.all(heads)) {
+    expect([status, headers['content-type']]).toEqual([200, 'image/jpeg']);
+  }
+});
+
+test('the bytes of an image are read only to make another of it', async () => {
+  const { server, get } = await startWithPhoto();
+  const made = await get('photo.jpg', 'width=50');
+  await makeRowsUnreadable(server);
+  const again = await get('photo.jpg', 'width=50');
+  expect([again.status, again.bytes.equals(made.bytes)]).toEqual([200, true]);
+  expect((await get('photo.jpg', 'width=50', { 'if-none-match': made.headers.etag })).status).toBe(304);
+  expect((await get('photo.jpg', 'width=51')).status).toBe(400);
 });
 
 test('ever new sizes of one image do not fill the disk', async () => {
