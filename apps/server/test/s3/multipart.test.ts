@@ -22,6 +22,7 @@ import {
 import { Upload } from '@aws-sdk/lib-storage';
 import { expect, test, vi } from 'vitest';
 import { scratchFolder } from '../start/process.ts';
+import { storedFiles } from '../storage/files.ts';
 import { startS3, type TestS3 } from './start.ts';
 
 const Bucket = 'files';
@@ -274,6 +275,29 @@ test('parts are copied from objects, as a whole or in ranges', async () => {
   await expect(refused({ CopySourceRange: 'bytes=5-' })).rejects.toEqual(failsWith('InvalidArgument', 400));
   await expect(refused({ CopySource: `${Bucket}/missing` })).rejects.toEqual(failsWith('NoSuchKey', 404));
   await expect(refused({ CopySourceIfNoneMatch: '*' })).rejects.toEqual(failsWith('PreconditionFailed', 412));
+});
+
+test('a part that is copied from what is replaced meanwhile is one of what is there then', async () => {
+  const dataDir = await scratchFolder();
+  const s3 = await startWithBucket({ DATA_DIR: dataDir });
+  const [old, fresh] = [randomBytes(100_000), randomBytes(100_000)];
+  const put = (Body: Buffer) => s3.client.send(new PutObjectCommand({ Bucket, Key: 'source', Body }));
+  await put(old);
+  const { upload, complete } = await begin(s3);
+  const [replaced] = await storedFiles(dataDir);
+  // What it looks at between the row of the source and its bytes.
+  await s3.sql('begin; lock table storage.s3_uploads');
+  const copying = s3.client.send(
+    new UploadPartCopyCommand({ ...upload, CopySource: `${Bucket}/source`, PartNumber: 1 }),
+  );
+  const waits = "select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()";
+  await vi.waitFor(async () => expect(await s3.sql(waits)).not.toEqual([]), { interval: 10 });
+  await put(fresh);
+  await vi.waitFor(async () => expect(await storedFiles(dataDir)).not.toContain(replaced), { interval: 10 });
+  await s3.sql('commit');
+  const { CopyPartResult } = await copying;
+  await complete([{ PartNumber: 1, ETag: CopyPartResult?.ETag }]);
+  expect((await read(s3)).equals(fresh)).toBe(true);
 });
 
 test('parts are listed in pages', async () => {

@@ -1,4 +1,11 @@
-import { addPart, openObject, readObject, listParts as storedParts, type UploadPart } from '#features/storage/index.ts';
+import {
+  addPart,
+  openObject,
+  type ReadableObject,
+  listParts as storedParts,
+  type UploadPart,
+  withObject,
+} from '#features/storage/index.ts';
 import { sql } from '#platform/db/sql.ts';
 import { AppError } from '#platform/errors.ts';
 import { checksumElement, isChecksumAlgorithm, summedUp } from './checksums.ts';
@@ -41,11 +48,21 @@ export async function uploadPart(context: S3Context): Promise<S3Reply> {
 export async function uploadPartCopy(context: S3Context): Promise<S3Reply> {
   const { storage, actor, request } = context;
   const from = readCopySource(request);
-  const source = await readObject(storage, actor, from).catch(explainMissingSource(from));
+  const copy = (source: ReadableObject) => copyPart(context, source);
+  const part = await withObject(storage, actor, from, copy).catch(explainMissingSource(from));
+  return xmlReply('CopyPartResult', [
+    ['LastModified', part.createdAt.toISOString()],
+    ['ETag', quoteEtag(part.etag)],
+    ...checksumNodes(part),
+  ]);
+}
+
+async function copyPart(context: S3Context, source: ReadableObject): Promise<UploadPart> {
+  const { storage, request } = context;
   checkConditions(request, source, 'x-amz-copy-source-');
   const range = readSourceRange(request, source.size);
   const size = range ? range.end - range.start + 1 : source.size;
-  const part = await receivePart(context, size, (known) => {
+  return receivePart(context, size, (known) => {
     async function* bytes(): AsyncGenerator<Uint8Array> {
       const body = size === 0 ? Buffer.alloc(0) : await openObject(storage, source, range);
       if (Buffer.isBuffer(body)) yield body;
@@ -54,11 +71,6 @@ export async function uploadPartCopy(context: S3Context): Promise<S3Reply> {
     const { bytes: body, sums } = summedUp(bytes(), known?.algorithm ?? undefined);
     return { body, checksums: sums };
   });
-  return xmlReply('CopyPartResult', [
-    ['LastModified', part.createdAt.toISOString()],
-    ['ETag', quoteEtag(part.etag)],
-    ...checksumNodes(part),
-  ]);
 }
 
 /** Unlike a Range header, this one must be exact. */

@@ -36,13 +36,13 @@ export { deleteObjects, deleteVersion } from './deletion.ts';
 export { type Expected, readExpected, readVersion } from './expectations.ts';
 export { folderOf, listObjects, type ObjectListing } from './listing.ts';
 export { readStorageMetadata, storageAsMarkdown } from './metadata.ts';
-export type { ObjectMetadata, StoredObject } from './object-row.ts';
+export type { ObjectMetadata, ReadableObject, StoredObject } from './object-row.ts';
 export {
   getObject,
   headObject,
   openObject,
   putObject,
-  readObject,
+  withObject,
 } from './objects.ts';
 export { copyObject } from './relocation.ts';
 export { isKnown, withoutScript } from './serving.ts';

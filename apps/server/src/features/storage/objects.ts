@@ -245,7 +245,7 @@ export interface ObjectToRead {
 }
 
 /** The same for whoever wants to open it. */
-export async function readObject(storage: Storage, actor: Actor, wanted: ObjectToRead): Promise<ReadableObject> {
+async function readObject(storage: Storage, actor: Actor, wanted: ObjectToRead): Promise<ReadableObject> {
   const { bucket, key, skipBytes = sql`false` } = wanted;
   return readableFromText(bucket, await findRow(storage, actor, bucket, key, readableColumns(skipBytes)));
 }
@@ -292,7 +292,7 @@ export async function withObject<Result>(
 
 /**
  * The bytes of an object, or a part of them.
- * @param object from `withObject` or `readObject`
+ * @param object from `withObject`
  * @throws AppError STORAGE_NOT_FOUND when this server never had the bytes; BlobMissing when they were replaced
  * since the row was read
  */
