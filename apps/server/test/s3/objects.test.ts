@@ -422,6 +422,30 @@ test('copies live on their own, with the metadata and tags that were asked for',
   await expect(copy({ ...onItself, CopySourceIfMatch: '"x"' })).rejects.toEqual(failsWith('PreconditionFailed', 412));
 });
 
+test.each([
+  { conditions: (etag = '') => ({ CopySourceIfMatch: etag }), error: 'PreconditionFailed' },
+  { conditions: () => ({ MetadataDirective: 'REPLACE' as const }), error: undefined },
+])('a copy of what is replaced meanwhile is, and says, what is there then: $error', async ({ conditions, error }) => {
+  const s3 = await startWithBucket();
+  const { ETag } = await put(s3, 'from', { Body: 'first' });
+  const fresh = await put(s3, 'fresh', { Body: 'other' });
+  await s3.sql('begin; lock table storage.object_tags');
+  const wanted = { Bucket, Key: 'to', CopySource: `/${Bucket}/from`, ...conditions(ETag) };
+  const outcome = s3.client.send(new CopyObjectCommand(wanted)).then(
+    () => undefined,
+    ({ name }) => name,
+  );
+  const waits = "select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()";
+  await vi.waitFor(async () => expect(await s3.sql(waits)).not.toEqual([]), { interval: 10 });
+  await s3.sql(`
+    update storage.objects o set etag = n.etag, bytes = n.bytes, metadata = n.metadata
+    from storage.objects n where o.key = 'from' and n.key = 'fresh'; commit`);
+  expect(await outcome).toBe(error);
+  const copy = new HeadObjectCommand({ Bucket, Key: 'to', ChecksumMode: 'ENABLED' });
+  if (error) await expect(s3.client.send(copy)).rejects.toEqual(failsWith('NotFound', 404));
+  else expect(await s3.client.send(copy)).toMatchObject({ ETag: fresh.ETag, ChecksumCRC32: fresh.ChecksumCRC32 });
+});
+
 test('tags are set, read and removed, and go when the object is replaced', async () => {
   const s3 = await startWithBucket();
   await put(s3, 'k', { Tagging: 'a=1' });

@@ -90,31 +90,38 @@ export async function putObject({ storage, actor, request, payload }: S3Context)
 export async function copyObject({ storage, actor, request }: S3Context): Promise<S3Reply> {
   const from = readCopySource(request);
   const to = { bucket: request.bucket, key: request.key };
-  const source = await headStoredObject(storage, actor, from.bucket, from.key).catch(explainMissingSource(from));
-  checkConditions(request, source, 'x-amz-copy-source-');
   const replaces = (header: string) => isReplacing(headerOf(request, header), header);
   const [newMetadata, newTags] = [replaces('x-amz-metadata-directive'), replaces('x-amz-tagging-directive')];
-  if (from.bucket === to.bucket && from.key === to.key && !newMetadata && !newTags) {
-    throw new S3Error('InvalidRequest', 'An object can be copied to itself only to change its metadata or tags');
-  }
+  const isUnchanged = from.bucket === to.bucket && from.key === to.key && !newMetadata && !newTags;
   const tags = newTags ? readTagsHeader(request) : await readTags(storage.db.system, from);
+  // From here on, what is missing is the source.
+  await storage.buckets.get(to.bucket);
   const stored = await copyStoredObject(storage, actor, {
     from,
     to,
-    ...(newMetadata
-      ? {
-          mimeType: headerOf(request, 'content-type') ?? 'application/octet-stream',
-          metadata: { ...readMetadata(request), checksums: source.metadata?.checksums ?? {} },
-        }
-      : {}),
+    amend(source) {
+      checkConditions(request, source, 'x-amz-copy-source-');
+      if (isUnchanged) {
+        throw new S3Error('InvalidRequest', 'An object can be copied to itself only to change its metadata or tags');
+      }
+      return newMetadata ? describeAnew(request, source) : {};
+    },
     expected: expectedBy(request),
-  });
+  }).catch(explainMissingSource(from));
   if (tags.length > 0) await storage.db.system.tx((tx) => writeTags(tx, to, tags));
   return xmlReply('CopyObjectResult', [
     ['LastModified', stored.uploadedAt.toISOString()],
     ['ETag', quoteEtag(stored.etag)],
     ...checksumNodes(stored),
   ]);
+}
+
+/** What a copy is said to be, instead of its source. Its bytes, and so their checksums, are the same. */
+function describeAnew(request: S3Request, source: StoredObject) {
+  return {
+    mimeType: headerOf(request, 'content-type') ?? 'application/octet-stream',
+    metadata: { ...readMetadata(request), checksums: source.metadata?.checksums ?? {} },
+  };
 }
 
 function isReplacing(directive: string | undefined, header: string): boolean {

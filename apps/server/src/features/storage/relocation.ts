@@ -17,10 +17,8 @@ import { type Actor, asActor, isDenied, isRolledBack, named, permissionDenied, t
 export interface CopyRequest {
   from: { bucket: string; key: string };
   to: { bucket: string; key: string };
-  /** Replaces the type of the source. */
-  mimeType?: string | undefined;
-  /** Replaces the metadata of the source. */
-  metadata?: ObjectMetadata | undefined;
+  /** The last look at what is going to be copied; throwing keeps it from being copied. May replace what is said of it. */
+  amend?: (source: StoredObject) => { mimeType?: string; metadata?: ObjectMetadata };
   expected?: Expected | undefined;
 }
 
@@ -37,16 +35,17 @@ async function copyFrom(
 ): Promise<StoredObject> {
   const { to, expected } = request;
   if (source.blob === null) throw noObject(source.bucket, source.key);
+  const amended = { ...source, ...request.amend?.(source) };
   const { bucket, mimeType } = await authorizePut(storage, actor, {
     ...to,
-    mimeType: request.mimeType ?? source.mimeType ?? undefined,
+    mimeType: amended.mimeType ?? undefined,
     announcedSize: source.size,
     expected,
   });
   checkAllowedType(bucket, mimeType, source.detectedType);
   const blob = source.bytes ? newBlobId() : await storage.blobs.copy(source.blob);
   try {
-    const object = { ...source, ...to, mimeType, blob, metadata: request.metadata ?? source.metadata };
+    const object = { ...amended, ...to, mimeType, blob };
     return await recordObject(storage, actor, { object, expected });
   } catch (error) {
     if (isRolledBack(error) && !source.bytes) await storage.blobs.delete([blob]);
