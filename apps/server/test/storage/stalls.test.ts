@@ -23,7 +23,7 @@ interface Beginning {
   answer: RegExp;
 }
 
-const IN_REST = /^HTTP\/1.1 408 .*"error":"STORAGE_INVALID_PARAMETER".*No byte .* for 0.2 seconds/s;
+const IN_REST = /^HTTP\/1.1 408 .*"error":"STORAGE_INVALID_PARAMETER".*No byte .* for 0.5 seconds/s;
 const IN_S3 = /^HTTP\/1.1 400 .*<Code>RequestTimeout<\/Code>/s;
 
 const rest = (what: string, request: string, headers: Record<string, string>, body: string): Beginning => ({
@@ -81,7 +81,7 @@ const BEGINNINGS: Beginning[] = [
 
 test.each(BEGINNINGS)('who stalls within $what is cut off, and nothing is left', async ({ begin, answer }) => {
   const dataDir = await scratchFolder();
-  const server = await startS3({ DATA_DIR: dataDir, UPLOAD_IDLE_TIMEOUT_MS: '200' });
+  const server = await startS3({ DATA_DIR: dataDir, UPLOAD_IDLE_TIMEOUT_MS: '500' });
   await makeBucket(server, Bucket);
   const { request, headers, body } = await begin(server);
   const said = await cutOff(server, request, headers, body);
@@ -104,7 +104,7 @@ async function cutOff(server: TestS3, request: string, headers: Record<string, s
 }
 
 test('who stalls within an upload of the tus protocol is cut off, and what arrived is kept', async () => {
-  const server = await startS3({ UPLOAD_IDLE_TIMEOUT_MS: '200' });
+  const server = await startS3({ UPLOAD_IDLE_TIMEOUT_MS: '500' });
   await makeBucket(server, Bucket);
   const { path, head } = await beginTus(server, Key, 200_000);
   const headers = {
