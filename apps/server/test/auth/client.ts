@@ -51,8 +51,8 @@ export const bearer = (token: string) => ({ authorization: `Bearer ${token}` });
 
 export const sessionIdOf = (token: string) => String(decodeJwt(token).sid);
 
-/** A token with these claims and headers, signed with the server's own private key whatever they say. */
-export async function ownToken({ sql }: TestApp, claims: JWTPayload, header: object = {}): Promise<string> {
+/** A token with these claims, or this text for claims, signed with the server's own private key whatever they say. */
+export async function ownToken({ sql }: TestApp, claims: JWTPayload | string, header: object = {}): Promise<string> {
   const rows = await sql<{ key: string; value_ciphertext: string }>(
     `select key, value_ciphertext from system.secrets where key in ('JWT_PRIVATE_KEY', 'JWT_KEY_ID')`,
   );
@@ -62,5 +62,6 @@ export async function ownToken({ sql }: TestApp, claims: JWTPayload, header: obj
   return `${signed}.${sign('RSA-SHA256', Buffer.from(signed), read('JWT_PRIVATE_KEY')).toString('base64url')}`;
 }
 
-/** One of the first two parts of a JWT. */
-export const encodePart = (part: object) => Buffer.from(JSON.stringify(part)).toString('base64url');
+/** One of the first two parts of a JWT. A text, which can say what an object cannot, is taken as it is. */
+export const encodePart = (part: object | string) =>
+  Buffer.from(typeof part === 'string' ? part : JSON.stringify(part)).toString('base64url');

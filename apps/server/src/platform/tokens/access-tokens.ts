@@ -96,16 +96,22 @@ export async function createAccessTokens(keys: {
 
   let isGranted: (tokenId: string) => Promise<boolean> = async () => false;
 
-  const check = async (token: string): Promise<VerifiedToken> => {
-    let payload: JWTPayload;
-    let isOurs: boolean;
+  /** What a token says of itself, where it is well-formed, signed by whose key it names, and in force by its times. */
+  const read = async (token: string): Promise<{ payload: JWTPayload & { sub: string }; isOurs: boolean }> => {
     try {
       const [key, algorithm] = keyFor(decodeProtectedHeader(token).kid);
-      isOurs = key === publicKey;
-      ({ payload } = await jwtVerify(token, key, { algorithms: [algorithm], requiredClaims: ['sub', 'exp'] }));
+      const { payload } = await jwtVerify(token, key, { algorithms: [algorithm], requiredClaims: ['sub', 'exp'] });
+      const { sub, iat = 0 } = payload;
+      if (typeof sub !== 'string' || sub === '') throw new Error('the subject is no text');
+      if (iat > Date.now() / 1000 + CLOCK_TOLERANCE_SECONDS) throw new Error('it was made in the future');
+      return { payload: { ...payload, sub }, isOurs: key === publicKey };
     } catch (cause) {
       throw invalidToken(cause);
     }
+  };
+
+  const check = async (token: string): Promise<VerifiedToken> => {
+    const { payload, isOurs } = await read(token);
     const verified = toVerifiedToken(payload, isOurs);
     if (isOurs && payload.client_id !== undefined) {
       // Never remembered: the user may withdraw the grant at any moment.
@@ -146,8 +152,8 @@ export async function createAccessTokens(keys: {
         exp: expiresAt,
       }),
     async clientTokenId(token) {
-      const { payload } = await jwtVerify(token, publicKey, { algorithms: ['RS256'] }).catch(() => ({ payload: {} }));
-      return isClientToken(payload) ? payload.jti : undefined;
+      const { payload, isOurs } = await read(token).catch(() => ({ payload: {}, isOurs: false }));
+      return isOurs && isClientToken(payload) ? payload.jti : undefined;
     },
     onClientToken(lookup) {
       isGranted = lookup;
@@ -194,14 +200,12 @@ function requireApiScope(scope: string): void {
 }
 
 /** @param isOurs whether this server signed it; of others' tokens, only who they speak for is believed */
-function toVerifiedToken(payload: JWTPayload, isOurs: boolean): VerifiedToken {
+function toVerifiedToken(payload: JWTPayload & { sub: string }, isOurs: boolean): VerifiedToken {
   // Where the audience is somebody else, it is an ID token, which tells a client who signed in and opens nothing.
   if (isOurs && payload.aud !== undefined && payload.aud !== CLIENT_AUDIENCE) throw invalidToken();
   if (isOurs && payload.iss !== undefined && payload.iss !== CLIENT_ISSUER) throw invalidToken();
-  if (payload.iat !== undefined && payload.iat > Date.now() / 1000 + CLOCK_TOLERANCE_SECONDS) throw invalidToken();
   // Refresh tokens, and whatever else this server signs for one purpose, share the secret of access tokens.
-  const isSpecial = payload.type === 'refresh' || (payload.iss === 'insforge' && payload.type !== undefined);
-  if (isSpecial || typeof payload.sub !== 'string' || payload.sub === '') throw invalidToken();
+  if (payload.type === 'refresh' || (payload.iss === 'insforge' && payload.type !== undefined)) throw invalidToken();
   const role = payload.role ?? 'authenticated';
   if (typeof role !== 'string' || !ROLES.has(role)) {
     throw new AppError('AUTH_UNAUTHORIZED', `Tokens of the role ${JSON.stringify(role)} are not accepted`, {
