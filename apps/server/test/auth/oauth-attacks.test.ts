@@ -5,6 +5,7 @@ import { type Reply, SECRETS } from '../harness.ts';
 import { ownToken } from './client.ts';
 import {
   APP_URL,
+  CLIENT,
   configureCustom,
   exchange,
   makePkce,
@@ -12,7 +13,7 @@ import {
   start,
   startReachableApp,
 } from './oauth-browser.ts';
-import { type ScriptedOpenId, startScriptedOpenId } from './oauth-scripted.ts';
+import { FORGED_ID_TOKENS, type ScriptedOpenId, startScriptedOpenId } from './oauth-scripted.ts';
 
 const MALLORY = { sub: 'mallory', email: 'mallory@example.com', email_verified: true };
 
@@ -151,11 +152,20 @@ test.each<{ why: string; tamper: Tamper; error?: RegExp }>([
   { why: 'an expired ID token', tamper: ({ alpha }) => Object.assign(alpha.script.claims, { exp: 1_000_000_000 }) },
   { why: 'no subject', tamper: ({ alpha }) => Object.assign(alpha.script.claims, { sub: undefined }) },
   {
-    why: 'a signature of somebody else',
-    tamper: ({ alpha }) => {
-      alpha.script.signsWithForeignKey = true;
-    },
+    why: 'several audiences, made for another one',
+    tamper: ({ alpha }) => Object.assign(alpha.script.claims, { aud: [CLIENT.id, 'another'], azp: 'another' }),
   },
+  {
+    why: 'several audiences and no word for whom',
+    tamper: ({ alpha }) => Object.assign(alpha.script.claims, { aud: [CLIENT.id, 'another'] }),
+  },
+  { why: 'a token that is not valid yet', tamper: ({ alpha }) => Object.assign(alpha.script.claims, { nbf: 9e9 }) },
+  ...FORGED_ID_TOKENS.map(({ why, forge }) => ({
+    why: `an ID token with ${why} for a signature`,
+    tamper: ({ alpha }: { alpha: ScriptedOpenId }) => {
+      alpha.script.forge = forge;
+    },
+  })),
   {
     why: 'the issuer of another provider beside the code (RFC 9207)',
     tamper: ({ answer, beta }) => answer.searchParams.set('iss', beta.issuer),

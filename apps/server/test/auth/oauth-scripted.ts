@@ -1,16 +1,37 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { exportJWK, generateKeyPair, type JWTPayload, SignJWT } from 'jose';
+import { exportJWK, exportSPKI, generateKeyPair, type JWTPayload, SignJWT, UnsecuredJWT } from 'jose';
+import { SECRETS } from '../harness.ts';
 import { CLIENT, serve } from './oauth-browser.ts';
 
 /** What the provider does. Tests change it while it runs. */
 interface Script {
   /** The claims of the next ID tokens; laid over correct ones. */
   claims: JWTPayload;
-  /** Signs ID tokens with a key that is not in its key set. */
-  signsWithForeignKey: boolean;
+  /** Somebody else makes the ID tokens, in its name. */
+  forge?: Forge;
   /** More parameters of the answer to the app. */
   answer: Record<string, string>;
 }
+
+export type Forge = (claims: JWTPayload, publicKey: string) => string | Promise<string>;
+
+const hs256 = (claims: JWTPayload, secret: string) =>
+  new SignJWT(claims).setProtectedHeader({ alg: 'HS256', kid: 'key-1' }).sign(new TextEncoder().encode(secret));
+
+/** ID tokens that are right in all but the signature. */
+export const FORGED_ID_TOKENS: { why: string; forge: Forge }[] = [
+  { why: 'no signature', forge: (claims) => new UnsecuredJWT(claims).encode() },
+  { why: 'the public key of the provider as a secret', forge: hs256 },
+  { why: 'the secret that the provider gave us', forge: (claims) => hs256(claims, CLIENT.secret) },
+  { why: 'our own secret', forge: (claims) => hs256(claims, SECRETS.JWT_SECRET) },
+  {
+    why: 'a key of somebody else',
+    forge: async (claims) => {
+      const { privateKey } = await generateKeyPair('RS256');
+      return new SignJWT(claims).setProtectedHeader({ alg: 'RS256', kid: 'key-1' }).sign(privateKey);
+    },
+  },
+];
 
 export interface ScriptedOpenId {
   issuer: string;
@@ -27,17 +48,18 @@ export interface ScriptedOpenId {
  */
 export async function startScriptedOpenId(): Promise<ScriptedOpenId> {
   const { url: issuer, server } = await serve();
-  const [own, foreign] = await Promise.all([generateKeyPair('RS256'), generateKeyPair('RS256')]);
-  const keys = [{ ...(await exportJWK(own.publicKey)), kid: 'key-1', alg: 'RS256', use: 'sig' }];
+  const { privateKey, publicKey } = await generateKeyPair('RS256', { extractable: true });
+  const keys = [{ ...(await exportJWK(publicKey)), kid: 'key-1', alg: 'RS256', use: 'sig' }];
+  const publicPem = await exportSPKI(publicKey);
   const codes = new Map<string, { nonce?: string | undefined; challenge?: string | undefined }>();
-  const script: Script = { claims: {}, signsWithForeignKey: false, answer: {} };
+  const script: Script = { claims: {}, answer: {} };
 
-  const idToken: ScriptedOpenId['idToken'] = (claims, header = {}) =>
-    new SignJWT({ iss: issuer, aud: CLIENT.id, ...claims })
-      .setProtectedHeader({ alg: 'RS256', kid: 'key-1', ...header })
-      .setIssuedAt(claims.iat ?? Math.floor(Date.now() / 1000))
-      .setExpirationTime(claims.exp ?? '5m')
-      .sign(script.signsWithForeignKey ? foreign.privateKey : own.privateKey);
+  const idToken: ScriptedOpenId['idToken'] = async (given, header = {}) => {
+    const now = Math.floor(Date.now() / 1000);
+    const claims = { iss: issuer, aud: CLIENT.id, iat: now, exp: now + 300, ...given };
+    if (script.forge) return script.forge(claims, publicPem);
+    return new SignJWT(claims).setProtectedHeader({ alg: 'RS256', kid: 'key-1', ...header }).sign(privateKey);
+  };
 
   const openId: ScriptedOpenId = {
     issuer,
@@ -93,7 +115,7 @@ export async function startScriptedOpenId(): Promise<ScriptedOpenId> {
       jwks_uri: `${issuer}/keys`,
       response_types_supported: ['code'],
       subject_types_supported: ['public'],
-      id_token_signing_alg_values_supported: ['RS256'],
+      id_token_signing_alg_values_supported: ['RS256', 'HS256'],
       token_endpoint_auth_methods_supported: ['client_secret_post'],
     });
   });
