@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { createClient } from '@insforge/sdk';
 import { expect, test } from 'vitest';
 import { SECRETS, startApp } from '../harness.ts';
-import { ADA, ask, codeFor, configure, linkFor, redirectOf } from './email-client.ts';
+import { ADA, ask, codeFor, configure, linkFor, notThe, redirectOf } from './email-client.ts';
 
 const NEW_PASSWORD = 'quite another one';
 
@@ -46,6 +46,9 @@ test('resetting the password', async () => {
     data: { success: true },
   });
   const code = await codeFor(app, ADA.email);
+  const wrong = { statusCode: 400, error: 'INVALID_INPUT', nextActions: expect.any(String) };
+  expect((await auth.exchangeResetPasswordToken({ email: ADA.email, code: notThe(code) })).error).toMatchObject(wrong);
+  expect((await auth.resetPassword({ newPassword: NEW_PASSWORD, otp: code })).error).toMatchObject(wrong);
   const exchanged = await auth.exchangeResetPasswordToken({ email: ADA.email, code });
   expect(exchanged).toMatchObject({ error: null, data: { expiresAt: expect.any(String) } });
   const otp = exchanged.data?.token ?? '';

@@ -52,3 +52,30 @@ test('the admin client of the SDK makes users who are verified', async () => {
     data: { accessToken: null, user: { emailVerified: true } },
   });
 });
+
+test('the SDK hears of the sessions of its app', async () => {
+  const baseUrl = await (await startApp()).listen();
+  const { auth } = createClient({ baseUrl, anonKey });
+  const events: string[] = [];
+  const stop = auth.onAuthStateChange((event) => events.push(event));
+  expect((await auth.signInWithPassword(ALICE)).error).toMatchObject({ statusCode: 401 });
+  expect(events).toEqual([]);
+  await auth.signUp(ALICE);
+  expect((await auth.getCurrentUser()).data.user).toMatchObject({ email: ALICE.email, profile: {} });
+  expect((await auth.setProfile({ name: 'Alice' })).error).toBeNull();
+  expect((await auth.getCurrentUser()).data.user?.profile).toEqual({ name: 'Alice' });
+  await auth.signOut();
+  stop();
+  await auth.signInWithPassword(ALICE);
+  expect(events).toEqual(['signedIn', 'signedOut']);
+});
+
+test('the SDK is told that there is no such profile, and whose one cannot change', async () => {
+  const baseUrl = await (await startApp()).listen();
+  const { auth } = createClient({ baseUrl, anonKey });
+  expect((await auth.getProfile(crypto.randomUUID())).error).toMatchObject({ statusCode: 404 });
+  expect((await auth.getProfile('nobody')).error).toMatchObject({ statusCode: 400, error: 'INVALID_INPUT' });
+  expect((await auth.setProfile({ name: 'X' })).error).toMatchObject({ statusCode: 401 });
+  const { auth: gone } = createClient({ baseUrl, anonKey, isServerMode: true, accessToken: 'nonsense' });
+  expect(await gone.getCurrentUser()).toMatchObject({ data: { user: null }, error: { error: 'AUTH_UNAUTHORIZED' } });
+});

@@ -1,6 +1,6 @@
-import { createClient } from '@insforge/sdk';
+import { createAdminClient, createClient } from '@insforge/sdk';
 import { expect, test } from 'vitest';
-import { startApp } from '../harness.ts';
+import { SECRETS, startApp } from '../harness.ts';
 import { makeBucket } from './files.ts';
 
 /** The storage module of the official SDK for a signed-in user, on a real socket. */
@@ -11,7 +11,7 @@ async function startWithSdk() {
   const baseUrl = await server.listen();
   const as = async (nickname: string) =>
     createClient({ baseUrl, accessToken: await server.token(await server.user(nickname)), isServerMode: true }).storage;
-  return { server, ada: await as('ada'), bob: await as('bob') };
+  return { server, baseUrl, ada: await as('ada'), bob: await as('bob') };
 }
 
 const text = (content: string) => new Blob([content], { type: 'text/plain' });
@@ -106,4 +106,60 @@ test('what cannot be is said in the words of the server', async () => {
   });
   expect((await ada.from('none').upload('k', text('x'))).error).toMatchObject({ statusCode: 404 });
   expect((await ada.from('private').upload('../k', text('x'))).error).toMatchObject({ statusCode: 400 });
+});
+
+test.each(['100% #1?.txt', 'a+b&c=d.txt', 'sign-in/ñ 漢字 🎉.bin', "quo'te.txt", 'a\\b'])(
+  'a file is found by its key: %s',
+  async (key) => {
+    const { ada } = await startWithSdk();
+    const files = ada.from('private');
+    // Without a type, as a blob is born.
+    expect((await files.upload(key, new Blob(['hello']))).data).toMatchObject({ key, size: 5 });
+    expect((await files.list({ prefix: key })).data).toMatchObject({
+      data: [{ key, mimeType: 'application/octet-stream' }],
+    });
+    expect(await (await files.download(key)).data?.text()).toBe('hello');
+    const signed = await files.createSignedUrl(key);
+    expect(await (await fetch(signed.data?.signedUrl ?? '')).text()).toBe('hello');
+    expect((await files.remove(key)).error).toBeNull();
+    expect((await files.list()).data?.pagination.total).toBe(0);
+  },
+);
+
+test('a list is read page by page', async () => {
+  const { ada } = await startWithSdk();
+  for (const key of ['a', 'b', 'c']) await ada.from('private').upload(key, text(key));
+  const pages = await Promise.all([0, 2, 4].map((offset) => ada.from('private').list({ limit: 2, offset })));
+  expect(pages.map(({ data }) => data)).toMatchObject([
+    { data: [{ key: 'a' }, { key: 'b' }], pagination: { total: 3 } },
+    { data: [{ key: 'c' }], pagination: { total: 3 } },
+    { data: [], pagination: { total: 3 } },
+  ]);
+});
+
+test('a link counts for a second at least and for a week at most', async () => {
+  const { ada } = await startWithSdk();
+  await ada.from('private').upload('k', text('x'));
+  for (const seconds of [1, 604_800])
+    expect((await ada.from('private').createSignedUrl('k', seconds)).error).toBeNull();
+  for (const seconds of [-1, 604_801, 1.5]) {
+    expect((await ada.from('private').createSignedUrl('k', seconds)).error, `${seconds}`).toMatchObject({
+      statusCode: 400,
+    });
+  }
+});
+
+test('the admin client reaches the files of all, a client without a user those that are public', async () => {
+  const { baseUrl, ada } = await startWithSdk();
+  for (const bucket of ['public', 'private']) await ada.from(bucket).upload('k', text('hello'));
+  const { storage: admin } = createAdminClient({ baseUrl, apiKey: SECRETS.ACCESS_API_KEY });
+  const { storage: anon } = createClient({ baseUrl, anonKey: SECRETS.ACCESS_ANON_KEY });
+  expect(await (await anon.from('public').download('k')).data?.text()).toBe('hello');
+  expect((await anon.from('private').download('k')).error).toMatchObject({ statusCode: 403 });
+  expect((await anon.from('private').createSignedUrl('k')).error).toMatchObject({ statusCode: 403 });
+  expect((await anon.from('private').upload('mine', text('x'))).error).toMatchObject({ statusCode: 403 });
+  expect((await anon.from('public').remove('k')).error).toMatchObject({ statusCode: 403 });
+  expect(await (await admin.from('private').download('k')).data?.text()).toBe('hello');
+  expect((await admin.from('private').remove('k')).error).toBeNull();
+  expect((await ada.from('private').list()).data?.pagination.total).toBe(0);
 });

@@ -1,10 +1,13 @@
 import type { InsForgeClient } from '@insforge/sdk';
 import { createClient } from '@insforge/sdk';
+import { decodeJwt, type JWTPayload } from 'jose';
 import { expect, test } from 'vitest';
+import { ownToken } from '../auth/client.ts';
 import { configureCustom, openBrowser, startReachableApp } from '../auth/oauth-browser.ts';
 import { startOpenId } from '../auth/oauth-openid.ts';
 import { startScriptedOpenId } from '../auth/oauth-scripted.ts';
 import { SECRETS } from '../harness.ts';
+import { makeBucket } from '../storage/files.ts';
 import { hasBrowser, openApp } from './browser.ts';
 
 declare global {
@@ -61,7 +64,7 @@ test('without a browser of its own, the SDK exchanges the code that the app brin
   expect(again.error).toMatchObject({ statusCode: 400, error: 'AUTH_UNAUTHORIZED' });
 });
 
-test('the SDK signs in with an ID token of a native SDK', async () => {
+async function startWithGoogle() {
   const google = await startScriptedOpenId();
   const app = await startReachableApp({
     OAUTH_OWN_HOSTS: `google=${google.issuer}`,
@@ -69,8 +72,61 @@ test('the SDK signs in with an ID token of a native SDK', async () => {
     GOOGLE_CLIENT_SECRET: 'from the environment',
   });
   const client = createClient({ baseUrl: app.baseUrl, anonKey: SECRETS.ACCESS_ANON_KEY });
+  return { google, app, client };
+}
+
+test('the SDK signs in with an ID token of a native SDK, and goes on with the refresh token that it holds', async () => {
+  const { google, app, client } = await startWithGoogle();
+  await makeBucket(app, 'private', { preset: 'owner-only' });
   const token = await google.idToken({ sub: '1', ...ADA });
   const { data, error } = await client.auth.signInWithIdToken({ provider: 'google', token });
   expect(error).toBeNull();
   expect(data?.user).toMatchObject({ email: 'ada@example.com', providers: ['google'] });
+
+  const claims: JWTPayload = decodeJwt(data?.accessToken ?? '');
+  const expired = () => ownToken(app, { ...claims, exp: 1 });
+  client.setAccessToken(await expired());
+  // The same file again, after the refresh in between.
+  const uploaded = await client.storage.from('private').upload('a.txt', new Blob(['hello'], { type: 'text/plain' }));
+  expect(uploaded).toMatchObject({ error: null, data: { key: 'a.txt', size: 5 } });
+  expect(await (await client.storage.from('private').download('a.txt')).data?.text()).toBe('hello');
+
+  await app.sql('delete from auth.sessions');
+  client.setAccessToken(await expired());
+  expect((await client.storage.from('private').list()).error).toMatchObject({ statusCode: 401 });
+  expect((await client.auth.getCurrentUser()).data.user, 'the SDK gives up').toBeNull();
+});
+
+test.each([
+  {
+    form: 'as two parameters',
+    begin: ({ auth }: InsForgeClient, redirectTo: string) => auth.signInWithOAuth('google', { redirectTo }),
+  },
+  {
+    form: 'as one object, which older apps pass',
+    begin: ({ auth }: InsForgeClient, redirectTo: string) => auth.signInWithOAuth({ provider: 'google', redirectTo }),
+  },
+])('the SDK asks where a known provider is: $form', async ({ begin }) => {
+  const { google, app, client } = await startWithGoogle();
+  await app.as('admin').put('/api/auth/config', { allowedRedirectUrls: ['http://localhost:4321/in'] });
+  const { data, error } = await begin(client, 'http://localhost:4321/in');
+  expect(error).toBeNull();
+  const url = new URL(data.url ?? '');
+  expect(url.origin).toBe(google.issuer);
+  expect(url.searchParams.get('redirect_uri')).toBe(`${app.baseUrl}/api/auth/oauth/google/callback`);
+
+  const refused = await begin(client, 'https://evil.example/in');
+  expect(refused).toMatchObject({ data: {}, error: { statusCode: 400, error: 'INVALID_INPUT' } });
+});
+
+test('the SDK is told of a provider that nobody set up', async () => {
+  const { client } = await startWithGoogle();
+  for (const provider of ['github', 'nobody']) {
+    const { data, error } = await client.auth.signInWithOAuth(provider, { redirectTo: 'http://localhost:4321/in' });
+    expect(data).toEqual({});
+    expect(error, provider).toMatchObject({
+      nextActions: expect.any(String),
+      message: expect.stringContaining(provider),
+    });
+  }
 });
