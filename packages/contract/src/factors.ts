@@ -11,6 +11,8 @@ export const SessionInfoSchema = z.object({
   /** When its tokens were last refreshed. */
   lastUsedAt: z.string(),
   expiresAt: z.string(),
+  /** The admin who acts for the user in this session; null where it is the user. */
+  actor: z.string().nullable(),
   /** True for the session of the token that asks. */
   isCurrent: z.boolean(),
 });

@@ -36,6 +36,7 @@ test('a user sees where they are signed in, the last used first', async () => {
     createdAt: expect.any(String),
     lastUsedAt: expect.any(String),
     expiresAt: expect.any(String),
+    actor: null,
     isCurrent: true,
   });
   expect(reply.body.data[1]).toMatchObject({ id: sessionIdOf(phone.accessToken), isCurrent: false });

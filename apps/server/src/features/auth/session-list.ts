@@ -18,6 +18,7 @@ interface SessionRow {
   createdAt: Date;
   lastUsedAt: Date;
   expiresAt: Date;
+  actor: string | null;
 }
 
 /** The signed-in devices of somebody, the last used first. `currentId` marks the one that asks. */
@@ -28,7 +29,7 @@ export async function listSessions(
 ): Promise<SessionInfo[]> {
   const rows = await tx.query<SessionRow>(sql`
     select id, aal, user_agent as "userAgent", host(ip_address) as address, created_at as "createdAt",
-      rotated_at as "lastUsedAt", expires_at as "expiresAt"
+      rotated_at as "lastUsedAt", expires_at as "expiresAt", actor
     from auth.sessions where kind = ${realm} and subject = ${subject} and expires_at > now()
     order by rotated_at desc, id limit 1000`);
   return rows.map(({ createdAt, lastUsedAt, expiresAt, ...row }) => ({

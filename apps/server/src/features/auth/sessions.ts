@@ -47,19 +47,22 @@ interface SessionOwner {
   subject: string;
   passwordMark?: string;
   aal?: Aal;
+  /** Who acts for the user, where it is not they themselves; and for how long. */
+  acting?: { actor: string; seconds: number };
 }
 
 /** Opens a session. */
 export async function openSession(
   tx: Pick<SystemTx, 'one'>,
-  { id = randomUUID(), realm, subject, passwordMark, aal = 'aal1' }: SessionOwner,
+  { id = randomUUID(), realm, subject, passwordMark, aal = 'aal1', acting }: SessionOwner,
   { userAgent, address }: Device,
 ): Promise<Session> {
   const session = await tx.one<Session & Record<string, unknown>>(sql`
     insert into auth.sessions
-      (id, kind, subject, user_id, csrf_nonce, expires_at, user_agent, ip_address, password_mark, aal)
+      (id, kind, subject, user_id, csrf_nonce, expires_at, user_agent, ip_address, password_mark, aal, actor)
     values (${id}, ${realm}, ${subject}, ${realm === 'user' ? subject : null}::uuid, ${makeCsrfNonce()},
-      now() + ${LIFETIME}, ${shorten(userAgent)}, ${address}::inet, ${passwordMark}, ${aal})
+      now() + make_interval(secs => ${acting?.seconds ?? SESSION_SECONDS}), ${shorten(userAgent)}, ${address}::inet,
+      ${passwordMark}, ${aal}, ${acting?.actor})
     returning ${SESSION}`);
   if (!session) throw new Error('the session was not stored');
   return session;

@@ -29,6 +29,8 @@ export interface AccessTokens {
   signForClient(claims: Claims & { sub: string }, grant: ClientGrant): Promise<string>;
   /** The id of a token that `signForClient` made; undefined for every other text. */
   clientTokenId(token: string): Promise<string | undefined>;
+  /** Tells how to find out whether a session in which somebody acts for a user goes on. Until then, none does. */
+  onActingToken(isLive: (sessionId: string) => Promise<boolean>): void;
   /** Tells how to find out whether the token of a client is in force. Until then, none is. */
   onClientToken(isGranted: (tokenId: string) => Promise<boolean>): void;
   /** The private key as JWK, for the one feature that signs tokens of other kinds with it. */
@@ -95,20 +97,9 @@ export async function createAccessTokens(keys: {
     kid === keys.keyId ? [publicKey, 'RS256'] : [sharedSecret, 'HS256'];
 
   let isGranted: (tokenId: string) => Promise<boolean> = async () => false;
+  let isLive: (sessionId: string) => Promise<boolean> = async () => false;
 
-  /** What a token says of itself, where it is well-formed, signed by whose key it names, and in force by its times. */
-  const read = async (token: string): Promise<{ payload: JWTPayload & { sub: string }; isOurs: boolean }> => {
-    try {
-      const [key, algorithm] = keyFor(decodeProtectedHeader(token).kid);
-      const { payload } = await jwtVerify(token, key, { algorithms: [algorithm], requiredClaims: ['sub', 'exp'] });
-      const { sub, iat = 0 } = payload;
-      if (typeof sub !== 'string' || sub === '') throw new Error('the subject is no text');
-      if (iat > Date.now() / 1000 + CLOCK_TOLERANCE_SECONDS) throw new Error('it was made in the future');
-      return { payload: { ...payload, sub }, isOurs: key === publicKey };
-    } catch (cause) {
-      throw invalidToken(cause);
-    }
-  };
+  const read = (token: string) => readToken(token, keyFor);
 
   const check = async (token: string): Promise<VerifiedToken> => {
     const { payload, isOurs } = await read(token);
@@ -117,6 +108,11 @@ export async function createAccessTokens(keys: {
       // Never remembered: the user may withdraw the grant at any moment.
       if (!isClientToken(payload) || !(await isGranted(payload.jti))) throw invalidToken();
       requireApiScope(payload.scope);
+      return verified;
+    }
+    if (isOurs && payload.act !== undefined) {
+      // Nor these: they count for an hour, and whoever ends the session means now.
+      if (typeof payload.sid !== 'string' || !(await isLive(payload.sid))) throw invalidToken();
       return verified;
     }
     if (remembered.size >= MAX_REMEMBERED) remembered.delete(remembered.keys().next().value ?? '');
@@ -155,6 +151,9 @@ export async function createAccessTokens(keys: {
       const { payload, isOurs } = await read(token).catch(() => ({ payload: {}, isOurs: false }));
       return isOurs && isClientToken(payload) ? payload.jti : undefined;
     },
+    onActingToken(lookup) {
+      isLive = lookup;
+    },
     onClientToken(lookup) {
       isGranted = lookup;
     },
@@ -165,6 +164,23 @@ export async function createAccessTokens(keys: {
       return typeof payload.sid === 'string' ? payload.sid : undefined;
     },
   };
+}
+
+/** What a token says of itself, where it is well-formed, signed by whose key it names, and in force by its times. */
+async function readToken(
+  token: string,
+  keyFor: (kid: string | undefined) => [KeyObject, string],
+): Promise<{ payload: JWTPayload & { sub: string }; isOurs: boolean }> {
+  try {
+    const [key, algorithm] = keyFor(decodeProtectedHeader(token).kid);
+    const { payload } = await jwtVerify(token, key, { algorithms: [algorithm], requiredClaims: ['sub', 'exp'] });
+    const { sub, iat = 0 } = payload;
+    if (typeof sub !== 'string' || sub === '') throw new Error('the subject is no text');
+    if (iat > Date.now() / 1000 + CLOCK_TOLERANCE_SECONDS) throw new Error('it was made in the future');
+    return { payload: { ...payload, sub }, isOurs: key.type === 'public' };
+  } catch (cause) {
+    throw invalidToken(cause);
+  }
 }
 
 /** RSA takes as long as all that the main thread does for a sign-in. */

@@ -12,15 +12,14 @@ import { z } from 'zod';
 import { audit } from '#platform/audit.ts';
 import type { Db } from '#platform/db/db.ts';
 import type { AccessTokens } from '#platform/tokens/access-tokens.ts';
+import { actFor, isActing } from '../acting.ts';
 import { banUser, unbanUser } from '../bans.ts';
 import type { CustomClaims } from '../custom-claims.ts';
-import { userClaims } from '../sign-in.ts';
 import { updateUser } from '../user-changes.ts';
 import { importUsers } from '../user-import.ts';
 import { deleteUsers, readUser, USER_WRITER, unknownUser } from '../users.ts';
 
 const Params = z.object({ id: UserIdSchema });
-const IMPERSONATION_SECONDS = 3600;
 
 interface UserManagementOptions {
   db: Db;
@@ -30,7 +29,8 @@ interface UserManagementOptions {
 
 /** What the admin does with users, besides creating and listing them. */
 export const userManagementRoutes: FastifyPluginAsyncZod<UserManagementOptions> = async (app, options) => {
-  const { db, tokens, customClaims } = options;
+  const { db, tokens } = options;
+  tokens.onActingToken((sessionId) => isActing(db, sessionId));
 
   app.patch(
     '/api/auth/users/:id',
@@ -88,12 +88,8 @@ export const userManagementRoutes: FastifyPluginAsyncZod<UserManagementOptions> 
       // Before the token exists: nobody acts for a user without a trace.
       const details = { userId: user.id, ...request.body };
       await audit(db.system, request, { action: 'IMPERSONATE_USER', module: 'AUTH', details });
-      // https://www.rfc-editor.org/rfc/rfc8693#section-4.1
-      const act = { sub: request.caller.actor };
-      const claims = await userClaims(customClaims, user, { aal: 'aal1', act });
-      const accessToken = await tokens.sign(claims, undefined, IMPERSONATION_SECONDS);
-      const expiresAt = new Date(Date.now() + IMPERSONATION_SECONDS * 1000).toISOString();
-      return { accessToken, expiresAt, user };
+      const { actor } = request.caller;
+      return { ...(await actFor(options, user, { actor, userAgent: request.headers['user-agent'] })), user };
     },
   );
 
