@@ -240,3 +240,16 @@ test('bulk upsert and export as the official clients ask for them', async () => 
   expect(sql.content).toContain('COPY public.notes');
   expect((await app.as('admin').post('/api/database/advance/export', { tables: ['nothing'] })).status).toBe(404);
 });
+
+test('a table without columns is a table', async () => {
+  const app = await startApp();
+  await app.as('admin').post('/api/database/advance/rawsql', {
+    query: 'create table bare (); insert into bare default values; create table notes (id int primary key)',
+  });
+  for (const format of ['sql', 'json']) {
+    const reply = await app.as('admin').post('/api/database/advance/export', { format });
+    expect([reply.status, reply.body.tables]).toEqual([200, ['bare', 'notes']]);
+  }
+  expect((await app.as('admin').get('/api/database/export/bare?format=ndjson')).text).toBe('{}\n');
+  expect((await app.as('admin').get('/api/database/export/nothing')).status).toBe(404);
+});
