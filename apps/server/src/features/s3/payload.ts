@@ -89,16 +89,17 @@ export function openPayload({ request, signature, signer, body, sumsBody }: Payl
       },
       async next() {
         inspection ??= await createInspection(signature.payload, md5, announced?.algorithm ?? wanted);
-        const { done, value } = await chunks.next();
-        received += done ? 0 : value.length;
-        if (done ? received !== size : received > size) throw new S3Error('IncompleteBody');
-        if (!done) {
-          inspection.update(value);
-          return { done, value };
+        const step = await chunks.next();
+        if (!step.done) {
+          received += step.value.length;
+          if (received > size) throw new S3Error('IncompleteBody');
+          inspection.update(step.value);
+          return { done: false, value: step.value };
         }
-        const trailer = announced && value?.get(checksumHeader(announced.algorithm));
+        if (received !== size) throw new S3Error('IncompleteBody');
+        const trailer = announced && step.value?.get(checksumHeader(announced.algorithm));
         checksum = await inspection.finish(trailer ?? announced?.value);
-        return { done, value: undefined };
+        return { done: true, value: undefined };
       },
     };
   };

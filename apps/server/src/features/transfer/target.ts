@@ -27,19 +27,16 @@ export async function findTarget(tx: Pick<UserTx, 'query'>, table: string, schem
   const dot = schema === undefined ? table.indexOf('.') : -1;
   const inSchema = schema ?? (dot < 0 ? 'public' : table.slice(0, dot));
   const name = dot < 0 ? table : table.slice(dot + 1);
-  // A table without columns is one row without a name.
-  const rows = await tx.query<{ [Key in keyof TargetColumn]: TargetColumn[Key] | null }>(sql`
-    select a.attname as name, format_type(a.atttypid, a.atttypmod) as type, pg_get_expr(d.adbin, d.adrelid) as default
+  const [found] = await tx.query<{ columns: TargetColumn[] }>(sql`
+    select coalesce(json_agg(json_build_object('name', a.attname, 'type', format_type(a.atttypid, a.atttypmod),
+      'default', pg_get_expr(d.adbin, d.adrelid)) order by a.attnum) filter (where a.attnum is not null), '[]') as columns
     from pg_class c join pg_namespace n on n.oid = c.relnamespace
     left join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
     left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
     where n.nspname = ${inSchema} and c.relname = ${name} and c.relkind in ('r', 'p', 'v', 'f')
-    order by a.attnum`);
-  if (rows.length === 0) throw new AppError('DATABASE_NOT_FOUND', `There is no table ${table}`);
-  const columns = rows.flatMap(({ name: column, type, default: usual }) =>
-    column === null || type === null ? [] : [{ name: column, type, default: usual }],
-  );
-  return { schema: inSchema, name, sql: sql.id(inSchema, name), columns };
+    group by c.oid`);
+  if (!found) throw new AppError('DATABASE_NOT_FOUND', `There is no table ${table}`);
+  return { schema: inSchema, name, sql: sql.id(inSchema, name), columns: found.columns };
 }
 
 /**
