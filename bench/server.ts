@@ -63,7 +63,7 @@ export async function startProgram(file: string, env: Record<string, string>, he
 }
 
 export const startServer = (dataDir: string) =>
-  startProgram('apps/server/src/main.ts', { DATA_DIR: dataDir }, '/api/health');
+  startProgram('apps/server/src/main.js', { DATA_DIR: dataDir }, '/api/health');
 
 export async function readKeys(dataDir: string): Promise<Record<string, string | undefined>> {
   return parseEnv(await readFile(join(dataDir, 'credentials.env'), 'utf8'));

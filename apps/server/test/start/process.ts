@@ -42,11 +42,17 @@ export async function freePort(): Promise<number> {
   return address.port;
 }
 
-/** Starts the server. It is stopped, with the PostgreSQL it may have started, when the test has finished. */
-export async function startServer(environment: Record<string, string>): Promise<ServerProcess> {
+/**
+ * Starts the server. It is stopped, with the PostgreSQL it may have started, when the test has finished.
+ * @param flags for Node.js
+ */
+export async function startServer(
+  environment: Record<string, string>,
+  flags: readonly string[] = [],
+): Promise<ServerProcess> {
   const port = environment.PORT ?? String(await freePort());
   const dataDir = environment.DATA_DIR ?? join(await scratchFolder(), 'data');
-  const child = spawn(process.execPath, ['apps/server/src/main.ts'], {
+  const child = spawn(process.execPath, [...flags, 'apps/server/src/main.js'], {
     cwd: ROOT,
     env: { PATH: process.env.PATH, ...environment, PORT: port, DATA_DIR: dataDir },
     stdio: ['ignore', 'pipe', 'pipe'],
