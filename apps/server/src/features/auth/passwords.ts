@@ -29,7 +29,7 @@ const atATime = createTurns(Math.min(availableParallelism() + 1, 3));
  * A hash goes through more memory than the caches hold, so that what little is done after it takes several times as long
  * as it would right behind the same for somebody else. Therefore those whose hashes are done go on together.
  */
-const together = createBursts(4, 20);
+const together = createBursts(6, 40);
 const inTurn = <Result>(work: () => Promise<Result>) => together(() => atATime('hash', work));
 
 /** Hashes a password with argon2id, off the main thread. */
