@@ -112,6 +112,19 @@ test('no refusal is faster than the slowest check of a password', async () => {
   }
 });
 
+test('an unknown address is refused as late as an imported hash that takes longer than ours', async () => {
+  const app = await startApp();
+  const imported = await bcrypt(ALICE.password, { cost: 13 });
+  await app.sql('insert into auth.users (email, password) values ($1, $2)', ['imported@example.com', imported]);
+  const refuse = async (email: string) => {
+    const startedAt = performance.now();
+    expect((await app.as('nobody').post(PATH, { email, password: 'wrong' })).status).toBe(401);
+    return performance.now() - startedAt;
+  };
+  const known = await refuse('imported@example.com');
+  expect(await refuse('eve@example.com')).toBeGreaterThan(Math.min(known, 2_000) * 0.75);
+});
+
 test.each(['2a', '2b', '2y'] as const)('an imported $%s$ hash works and becomes argon2id', async (version) => {
   const { as, sql } = await startApp();
   const imported = await bcrypt(ALICE.password, { cost: 4, version });

@@ -39,12 +39,34 @@ export function hashPassword(password: string): Promise<string> {
 
 /** True when the password matches its hash. Without a hash it takes as long and is false. */
 export async function isPasswordOf(hashed: string | null | undefined, password: string): Promise<boolean> {
-  if (hashed && BCRYPT.test(hashed)) return inTurn(() => verifyBcrypt(password, hashed));
-  if (hashed && isScryptHash(hashed)) return inTurn(() => verifyScrypt(hashed, password));
+  if (hashed && BCRYPT.test(hashed)) return inTurn(() => timed(verifyBcrypt(password, hashed)));
+  if (hashed && isScryptHash(hashed)) return inTurn(() => timed(verifyScrypt(hashed, password)));
   const usable = hashed && ARGON2.test(hashed) ? hashed : NO_PASSWORD;
-  const matches = await inTurn(() => verify(usable, password));
+  const matches = await inTurn(() => (isOutdated(usable) ? timed(verify(usable, password)) : verify(usable, password)));
   return matches && usable !== NO_PASSWORD;
 }
+
+/** Of hashes that were made elsewhere, the longest that checking one has taken, in milliseconds. */
+let slowestImported = 0;
+
+async function timed<Result>(checking: Promise<Result>): Promise<Result> {
+  const startedAt = performance.now();
+  const result = await checking;
+  slowestImported = Math.max(slowestImported, performance.now() - startedAt);
+  return result;
+}
+
+/** Longer than checking today's hash takes, with all that a refusal costs besides. */
+const REFUSAL_MS = 250;
+/** Whoever imports hashes that take seconds is not to make everybody wait for them who mistypes a password. */
+const LONGEST_REFUSAL_MS = 2_000;
+
+/**
+ * How long a refusal has to take, in milliseconds, lest it tell by the time whether there is such a user: an unknown
+ * address costs one of today's hashes, and an imported one may cost more. What that is, this process learns from the
+ * first of them that it checks.
+ */
+export const refusalMs = () => Math.min(Math.max(REFUSAL_MS, slowestImported * 1.25), LONGEST_REFUSAL_MS);
 
 /** True for hashes that this server can check, wherever they were made. */
 export function isKnownHash(hashed: string): boolean {

@@ -6,7 +6,7 @@ import { AppError } from '#platform/errors.ts';
 import type { AccessTokens } from '#platform/tokens/access-tokens.ts';
 import { letIn, type Proof, type Standing } from './admission.ts';
 import type { CustomClaims } from './custom-claims.ts';
-import { hashPassword, isOutdated, isPasswordOf } from './passwords.ts';
+import { hashPassword, isOutdated, isPasswordOf, refusalMs } from './passwords.ts';
 import type { RefreshTokens } from './refresh-tokens.ts';
 import type { OpenSessionAtOnce } from './session-openings.ts';
 import { type Device, openSession, type PresentedSession, rotateSession, type Session } from './sessions.ts';
@@ -58,7 +58,7 @@ export async function checkPassword(
     reads: byEmail(email),
   });
   if (!found) {
-    await delay(Math.max(0, startedAt + WRONG_PASSWORD_MS - performance.now()));
+    await delay(Math.max(0, startedAt + refusalMs() - performance.now()));
     throw wrongPassword();
   }
   const { user, hashed, mustVerify } = found;
@@ -86,12 +86,6 @@ const wrongPassword = () =>
   new AppError('AUTH_UNAUTHORIZED', 'Wrong email address or password', {
     nextActions: 'Check both. New users register with POST /api/auth/users.',
   });
-
-/**
- * An unknown address costs as much work as a known one, but an imported bcrypt hash costs more than one of
- * ours. No refusal is faster than this, so that the difference does not show.
- */
-const WRONG_PASSWORD_MS = 250;
 
 /** Opens a session for a user who has proved who they are. @throws what `letIn` throws */
 export async function startUserSession(auth: Auth, proof: Proof, device: Device): Promise<UserSession> {
