@@ -92,9 +92,12 @@ const OtpSignInSchema = z.object({
 });
 export type OtpSignIn = z.infer<typeof OtpSignInSchema>;
 
-/** Clients from before there was a choice do not name the method. */
+/** Clients from before there was a choice do not name the method, or send null. */
 export const SignInSchema = z.preprocess(
-  (body) => (typeof body === 'object' && body !== null ? { method: 'password', ...body } : body),
+  (body) =>
+    typeof body === 'object' && body !== null && !('method' in body && body.method !== null)
+      ? { ...body, method: 'password' }
+      : body,
   z.discriminatedUnion('method', [PasswordSignInSchema, OtpSignInSchema]),
 );
 
@@ -105,11 +108,11 @@ export const SessionReplySchema = z.object({
   refreshToken: z.string().optional(),
 });
 
-/** Both spellings are in use; web clients send no body, because their token is in a cookie. */
+/** Both spellings are in use; web clients send no body, or nulls, because their token is in a cookie. */
 export const RefreshSchema = z
-  .object({ refreshToken: z.string().optional(), refresh_token: z.string().optional() })
+  .object({ refreshToken: z.string().nullish(), refresh_token: z.string().nullish() })
   .nullish()
-  .transform((body) => ({ refreshToken: body?.refreshToken || body?.refresh_token }));
+  .transform((body) => ({ refreshToken: body?.refreshToken || body?.refresh_token || undefined }));
 
 export const DoneSchema = z.object({ success: z.literal(true), message: z.string() });
 

@@ -42,10 +42,14 @@ test('a browser refreshes with its cookie and its CSRF token, which stays the sa
   expect((await as('nobody').post(PATH, undefined, headersOf(after))).status).toBe(200);
 });
 
-test.each(['refreshToken', 'refresh_token'])('other clients refresh with %s in the body', async (field) => {
+test.each([
+  { field: 'refreshToken' },
+  { field: 'refresh_token' },
+  { field: 'refresh_token', beside: { refreshToken: null } },
+])('other clients refresh with $field in the body, beside $beside', async ({ field, beside }) => {
   const app = await startApp();
   const { user, refreshToken } = await signUp(app);
-  const reply = await app.as('nobody').post(`${PATH}?client_type=mobile`, { [field]: refreshToken });
+  const reply = await app.as('nobody').post(`${PATH}?client_type=mobile`, { ...beside, [field]: refreshToken });
   expect(reply.body).toEqual({ user, accessToken: expect.any(String), refreshToken: expect.any(String) });
   expect(cookiesOf(reply)).toEqual({});
   const [before, after] = [decodeJwt(refreshToken), decodeJwt(reply.body.refreshToken)];

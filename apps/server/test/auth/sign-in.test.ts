@@ -42,6 +42,7 @@ test('a token that has expired, which clients send along, keeps nobody out', asy
 test.each([
   { what: 'a client that keeps its tokens', query: '?client_type=server', body: ALICE },
   { what: 'the method by name', query: '?client_type=mobile', body: { ...ALICE, method: 'password' } },
+  { what: 'no method, as null', query: '?client_type=mobile', body: { ...ALICE, method: null } },
   {
     what: 'another spelling of the address',
     query: '?client_type=mobile',
