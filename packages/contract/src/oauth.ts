@@ -86,9 +86,8 @@ const CONFIG = {
     .refine((shared) => !shared, 'there are no shared keys on a server of your own; give clientId and clientSecret'),
 };
 
-export const CreateOAuthConfigSchema = z
-  .object({ provider: OAuthProviderSchema, ...CONFIG })
-  .partial({ scopes: true, nativeClientIds: true, redirectUri: true, useSharedKey: true, trustEmail: true });
+/** Native apps need neither a secret nor a client id beside their own. */
+export const CreateOAuthConfigSchema = z.object({ provider: OAuthProviderSchema, ...z.object(CONFIG).partial().shape });
 export type CreateOAuthConfig = z.infer<typeof CreateOAuthConfigSchema>;
 
 const changesSomething = (update: object) => Object.keys(update).length > 0;

@@ -150,6 +150,23 @@ test('an Apple ID token with its nonce opens a session, and the app tells the na
   });
 });
 
+test.each([
+  { provider: 'apple', config: { clientId: 'com.example.app' } },
+  { provider: 'apple', config: { nativeClientIds: ['com.example.app'] } },
+  { provider: 'google', config: { nativeClientIds: ['com.example.app'] } },
+])('a native app needs no secret: $provider with $config', async ({ provider, config }) => {
+  const openId = await startScriptedOpenId();
+  const app = await startReachableApp({ OAUTH_OWN_HOSTS: `${provider}=${openId.issuer}` });
+  expect(await app.as('admin').post('/api/auth/oauth/configs', { provider, ...config })).toMatchObject({ status: 200 });
+  const signIn = async (aud: string) => {
+    const token = await openId.idToken({ ...ADA, aud, nonce: hashed });
+    return app.as('nobody').post('/api/auth/id-token', { provider, token, nonce: NONCE });
+  };
+  expect(await signIn('com.example.app')).toMatchObject({ status: 200, body: { user: { email: ADA.email } } });
+  expect(await signIn('com.evil.app')).toMatchObject({ status: 401, body: { error: 'AUTH_UNAUTHORIZED' } });
+  expect(await start(app, { provider })).toMatchObject({ status: 500, body: { error: 'AUTH_OAUTH_CONFIG_ERROR' } });
+});
+
 interface BadToken {
   why: string;
   claims?: JWTPayload;

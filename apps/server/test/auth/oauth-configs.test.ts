@@ -193,6 +193,31 @@ test('apps see which providers there are, under the names that clients ask for',
   expect((await app.as('admin').get('/api/metadata')).body.auth).toMatchObject(listed);
 });
 
+test('a provider that is not configured in full is no way to sign in until it is', async () => {
+  const { app } = await startConfigured();
+  const admin = app.as('admin');
+  expect(await admin.post(KNOWN, { provider: 'github' })).toMatchObject({
+    status: 200,
+    body: { provider: 'github', clientId: null, scopes: ['user:email'] },
+  });
+  const query = `redirect_uri=https://api.example.com/&code_challenge=${'a'.repeat(43)}`;
+  const signIn = () => app.as('nobody').get(`/api/auth/oauth/github?${query}`);
+  const listed = async () => (await app.as('nobody').get('/api/auth/public-config')).body.oAuthProviders;
+  expect(await admin.put('/api/auth/oauth/github/config', { clientId: 'x' })).toMatchObject({ status: 200 });
+  expect((await admin.get('/api/auth/oauth/github/config')).body).toMatchObject({ clientId: 'x', clientSecret: null });
+  expect(await listed()).toEqual(['google']);
+  expect(await signIn()).toMatchObject({
+    status: 500,
+    body: {
+      error: 'AUTH_OAUTH_CONFIG_ERROR',
+      nextActions: expect.stringContaining('PUT /api/auth/oauth/github/config'),
+    },
+  });
+  await admin.put('/api/auth/oauth/github/config', { clientSecret: 'y' });
+  expect(await listed()).toEqual(['github', 'google']);
+  expect(await signIn()).toMatchObject({ status: 200 });
+});
+
 test.each([
   {
     why: 'an unknown provider',
@@ -215,7 +240,13 @@ test.each([
     status: 400,
     error: 'INVALID_INPUT',
   },
-  { why: 'no secret', path: KNOWN, body: { provider: 'github', clientId: 'x' }, status: 400, error: 'INVALID_INPUT' },
+  {
+    why: 'an empty secret',
+    path: KNOWN,
+    body: { provider: 'github', clientId: 'x', clientSecret: '' },
+    status: 400,
+    error: 'INVALID_INPUT',
+  },
   {
     why: 'too many native clients',
     path: KNOWN,

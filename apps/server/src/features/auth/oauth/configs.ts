@@ -9,7 +9,7 @@ import type { SystemTx } from '#platform/db/db.ts';
 import { sql } from '#platform/db/sql.ts';
 import { AppError } from '#platform/errors.ts';
 import type { Cipher } from '#platform/secrets/cipher.ts';
-import { deleteClientSecret, replaceClientSecret, SECRET_CIPHERTEXT, storeClientSecret } from './client-secrets.ts';
+import { deleteClientSecret, replaceClientSecret, SECRET_CIPHERTEXT } from './client-secrets.ts';
 import { PROVIDERS } from './providers.ts';
 
 interface ConfigRow {
@@ -37,8 +37,6 @@ const toConfig = ({ createdAt, updatedAt, ...row }: ConfigRow): StoredConfig => 
   createdAt: (createdAt ?? new Date(0)).toISOString(),
   updatedAt: (updatedAt ?? new Date(0)).toISOString(),
 });
-
-const secretKeyOf = (provider: OAuthProvider) => `${provider.toUpperCase()}_CLIENT_SECRET`;
 
 const notConfigured = (provider: string) =>
   new AppError('AUTH_OAUTH_CONFIG_NOT_FOUND', `${provider} is not configured`, {
@@ -74,17 +72,16 @@ export async function readConfig(tx: Pick<SystemTx, 'one'>, cipher: Cipher, prov
 /** @throws AppError AUTH_OAUTH_CONFIG_ALREADY_EXISTS */
 export async function createConfig(tx: SystemTx, cipher: Cipher, create: CreateOAuthConfig): Promise<StoredConfig> {
   const { provider, clientId, clientSecret } = create;
-  const isTaken = await tx.one(sql`select from auth.oauth_configs where provider = ${provider}`);
-  const secretId = isTaken ? undefined : await storeClientSecret(tx, cipher, secretKeyOf(provider), clientSecret);
-  const row =
-    secretId &&
-    (await tx.one<ConfigRow>(sql`
-      insert into auth.oauth_configs as c (provider, client_id, secret_id, scopes, native_client_ids, trust_email)
-      values (${provider}, ${clientId}, ${secretId}, ${create.scopes ?? PROVIDERS[provider].scopes},
-        ${create.nativeClientIds ?? []}, ${create.trustEmail ?? false})
-      on conflict (provider) do nothing
-      returning ${CONFIG}`));
-  if (row) return toConfig(row);
+  const row = await tx.one<ConfigRow>(sql`
+    insert into auth.oauth_configs as c (provider, client_id, scopes, native_client_ids, trust_email)
+    values (${provider}, ${clientId}, ${create.scopes ?? PROVIDERS[provider].scopes},
+      ${create.nativeClientIds ?? []}, ${create.trustEmail ?? false})
+    on conflict (provider) do nothing
+    returning ${CONFIG}`);
+  if (row) {
+    if (clientSecret !== undefined) await setClientSecret(tx, cipher, provider, { id: null, value: clientSecret });
+    return toConfig(row);
+  }
   throw new AppError('AUTH_OAUTH_CONFIG_ALREADY_EXISTS', `${provider} is configured already`, {
     nextActions: `Change it with PUT /api/auth/oauth/${provider}/config.`,
   });
@@ -106,12 +103,19 @@ export async function updateConfig(
     returning ${CONFIG}, c.secret_id as "secretId"`);
   if (!row) throw notConfigured(provider);
   const { secretId, ...config } = row;
-  if (clientSecret !== undefined) {
-    const secret = { id: secretId, key: secretKeyOf(provider), value: clientSecret };
-    const id = await replaceClientSecret(tx, cipher, secret);
-    await tx.query(sql`update auth.oauth_configs set secret_id = ${id} where provider = ${provider}`);
-  }
+  if (clientSecret !== undefined) await setClientSecret(tx, cipher, provider, { id: secretId, value: clientSecret });
   return toConfig(config);
+}
+
+async function setClientSecret(
+  tx: SystemTx,
+  cipher: Cipher,
+  provider: OAuthProvider,
+  secret: { id: string | null; value: string },
+): Promise<void> {
+  const key = `${provider.toUpperCase()}_CLIENT_SECRET`;
+  const id = await replaceClientSecret(tx, cipher, { ...secret, key });
+  await tx.query(sql`update auth.oauth_configs set secret_id = ${id} where provider = ${provider}`);
 }
 
 /** Users who came in this way keep their accounts. @throws AppError AUTH_OAUTH_CONFIG_NOT_FOUND */

@@ -10,7 +10,7 @@ import type { Device } from '../sessions.ts';
 import { type Auth, startUserSession, type UserSession } from '../sign-in.ts';
 import { findOrCreateAccount, holdIdentity } from './accounts.ts';
 import { type OAuthClient, type Provider, reasonOf } from './client.ts';
-import { findConfig } from './configs.ts';
+import { findConfig, type StoredConfig } from './configs.ts';
 import { readCustomConfig } from './custom-configs.ts';
 import type { IdTokens } from './id-tokens.ts';
 import { atOwnHost, mappedTraits, OPENID, PROVIDERS, type ProviderRow } from './providers.ts';
@@ -105,9 +105,13 @@ export async function signInWithIdToken(
   device: Device,
 ): Promise<UserSession> {
   const { db, cipher, idTokens } = parts;
-  const provider = await findKnownProvider(parts, given.provider);
   const config = await findConfig(db.system, cipher, given.provider);
-  const identity = await idTokens.verify(provider, given, config?.nativeClientIds ?? []);
+  const audience = [config?.clientId, ...(config?.nativeClientIds ?? [])].filter((id) => typeof id === 'string');
+  const [clientId] = audience;
+  if (!config || clientId === undefined) throw notConfigured(given.provider, config);
+  // Nobody is asked for anything but public keys, so there need be no secret.
+  const provider = toProvider(parts, given.provider, { ...config, clientId, clientSecret: config.clientSecret ?? '' });
+  const identity = await idTokens.verify(provider, given, audience);
   const user = await findOrCreateAccount(db, given.provider, identity);
   const hold = (tx: SystemTx) => holdIdentity(tx, given.provider, identity, user.id);
   return startUserSession(auth, { user, aal: 'aal1', hold }, device);
@@ -125,16 +129,26 @@ function findProvider(parts: OAuthParts, name: string): Promise<Provider> {
 }
 
 /** @throws AppError AUTH_OAUTH_CONFIG_ERROR */
-async function findKnownProvider(
-  { db, cipher, apiBaseUrl, ownHosts }: OAuthParts,
+async function findKnownProvider(parts: OAuthParts, name: OAuthProvider): Promise<Provider> {
+  const config = await findConfig(parts.db.system, parts.cipher, name);
+  if (!config?.clientId || config.clientSecret === null) throw notConfigured(name, config);
+  return toProvider(parts, name, { ...config, clientId: config.clientId, clientSecret: config.clientSecret });
+}
+
+function notConfigured(name: OAuthProvider, config: object | undefined): AppError {
+  const call = config
+    ? `PUT /api/auth/oauth/${name}/config {"clientId":"…","clientSecret":"…"}`
+    : `POST /api/auth/oauth/configs {"provider":"${name}","clientId":"…","clientSecret":"…"}`;
+  return new AppError('AUTH_OAUTH_CONFIG_ERROR', `Signing in with ${name} is not configured`, {
+    nextActions: `An admin configures it: ${call}.`,
+  });
+}
+
+function toProvider(
+  { apiBaseUrl, ownHosts }: OAuthParts,
   name: OAuthProvider,
-): Promise<Provider> {
-  const config = await findConfig(db.system, cipher, name);
-  if (!config?.clientId || config.clientSecret === null) {
-    throw new AppError('AUTH_OAUTH_CONFIG_ERROR', `Signing in with ${name} is not configured`, {
-      nextActions: `An admin configures it: POST /api/auth/oauth/configs {"provider":"${name}","clientId":"…","clientSecret":"…"}.`,
-    });
-  }
+  config: StoredConfig & { clientId: string; clientSecret: string },
+): Provider {
   const { clientId, clientSecret, scopes, trustEmail: trustsEmail } = config;
   const ownHost = ownHosts[name];
   const row = ownHost === undefined ? PROVIDERS[name] : atOwnHost(PROVIDERS[name], ownHost);

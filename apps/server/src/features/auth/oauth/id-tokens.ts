@@ -10,9 +10,10 @@ export interface IdTokens {
   /**
    * Checks an ID token that a native SDK gave to the app: the provider's signature, that it was made for this
    * project, that it has not expired, and, for Apple, the nonce.
+   * @param audience the client ids that it may have been made for
    * @throws AppError AUTH_UNAUTHORIZED, UPSTREAM_FAILURE
    */
-  verify(provider: Provider, given: IdTokenSignIn, nativeClientIds: readonly string[]): Promise<Identity>;
+  verify(provider: Provider, given: IdTokenSignIn, audience: string[]): Promise<Identity>;
 }
 
 const CLOCK_TOLERANCE_SECONDS = 30;
@@ -28,9 +29,8 @@ export function createIdTokens(options: { client: OAuthClient; fetch: OutgoingFe
   };
 
   return {
-    async verify(provider, given, nativeClientIds) {
+    async verify(provider, given, audience) {
       const { issuers, jwksUri } = await options.client.keysOf(provider);
-      const audience = [provider.clientId, ...nativeClientIds];
       let claims: JWTPayload;
       try {
         ({ payload: claims } = await jwtVerify(given.token, keySetAt(jwksUri), {
