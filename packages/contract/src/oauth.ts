@@ -7,6 +7,8 @@ export const OAUTH_PROVIDERS = [
   'discord',
   'linkedin',
   'facebook',
+  'instagram',
+  'tiktok',
   'microsoft',
   'apple',
   'x',

@@ -51,7 +51,19 @@ export interface StartOptions {
   extra?: Record<string, string>;
 }
 
-const KNOWN = ['google', 'github', 'discord', 'linkedin', 'facebook', 'apple', 'x', 'spotify', 'microsoft'];
+const KNOWN = [
+  'google',
+  'github',
+  'discord',
+  'linkedin',
+  'facebook',
+  'instagram',
+  'tiktok',
+  'apple',
+  'x',
+  'spotify',
+  'microsoft',
+];
 
 export function start({ as }: TestApp, options: StartOptions): Promise<Reply> {
   const { provider, pkce = makePkce(), redirectUri = APP_URL, extra = {} } = options;

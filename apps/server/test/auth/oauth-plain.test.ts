@@ -163,8 +163,10 @@ test('an admin may answer for the addresses of a known provider', async () => {
   });
 });
 
+const BEARER = { access_token: 'at', token_type: 'Bearer', expires_in: 60 };
+
 /** A provider that hands out a token for anything and answers `json` at one path; it notes what it is asked. */
-async function startPlain(path: string, json: unknown) {
+async function startPlain(path: string, json: unknown, token: unknown = BEARER) {
   const asked: { path: string; authorization: string | undefined; body: URLSearchParams; query: URLSearchParams }[] =
     [];
   const { url } = await serve(async (request, response) => {
@@ -180,7 +182,7 @@ async function startPlain(path: string, json: unknown) {
       });
       return response.writeHead(302, { location: `${redirectUri}?${answer}` }).end();
     }
-    const answer = pathname === path ? json : { access_token: 'at', token_type: 'Bearer', expires_in: 60 };
+    const answer = pathname === path ? json : token;
     response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(answer));
   });
   return { url, asked };
@@ -206,6 +208,73 @@ test.each(PROFILES)(
     expect(token?.body.get('client_secret')).toBe(provider === 'x' ? null : CLIENT.secret);
   },
 );
+
+const WITHOUT_ADDRESS = [
+  {
+    provider: 'instagram',
+    path: '/me',
+    token: { access_token: 'at', user_id: 17, permissions: ['instagram_business_basic'] },
+    json: { user_id: '178414', username: 'ida', name: 'Ida', profile_picture_url: 'https://i.example/i.jpg', id: '9' },
+    clientIdName: 'client_id',
+    id: '178414',
+    profile: { name: 'Ida', avatar_url: 'https://i.example/i.jpg' },
+  },
+  {
+    // As its documentation has it.
+    provider: 'instagram',
+    path: '/me',
+    token: { data: [{ access_token: 'at', user_id: '17', permissions: 'instagram_business_basic' }] },
+    json: { data: [{ user_id: '178414', username: 'ida' }] },
+    clientIdName: 'client_id',
+    id: '178414',
+    profile: { name: 'ida', avatar_url: '' },
+  },
+  {
+    provider: 'tiktok',
+    path: '/v2/user/info/',
+    token: { ...BEARER, open_id: 'op', scope: 'user.info.basic' },
+    json: {
+      data: { user: { open_id: 'op', union_id: 'un', display_name: 'Tia', avatar_url: 'https://t.example/t.jpg' } },
+      error: { code: 'ok', message: '' },
+    },
+    clientIdName: 'client_key',
+    id: 'op',
+    profile: { name: 'Tia', avatar_url: 'https://t.example/t.jpg' },
+  },
+];
+
+test.each(WITHOUT_ADDRESS)('$provider, which goes its own ways, is understood: $token', async (expected) => {
+  const { provider, path, token, json, clientIdName, id, profile } = expected;
+  const { url, asked } = await startPlain(path, json, token);
+  const app = await startReachableApp({ OAUTH_OWN_HOSTS: `${provider}=${url}` });
+  await configure(app, provider, { scopes: ['one', 'two'] });
+  const user = { email: expect.stringMatching(/@no-address\.invalid$/), emailVerified: false, providers: [provider] };
+  expect(await signInWith(app, { provider })).toMatchObject({ status: 200, body: { user: { ...user, profile } } });
+  expect(await app.sql('select provider_account_id as id from auth.user_providers')).toEqual([{ id }]);
+  const [authorization, redeemed, about] = asked;
+  const names = ['client_id', 'client_key'].filter((name) => authorization?.query.has(name));
+  expect(names).toEqual([clientIdName]);
+  expect(authorization?.query.get(clientIdName)).toBe(CLIENT.id);
+  expect(authorization?.query.get('scope')).toBe('one,two');
+  expect(authorization?.query.has('code_challenge')).toBe(false);
+  expect(Object.fromEntries(redeemed?.body ?? [])).toEqual({
+    grant_type: 'authorization_code',
+    code: 'c',
+    redirect_uri: `${app.baseUrl}/api/auth/oauth/${provider}/callback`,
+    [clientIdName]: CLIENT.id,
+    client_secret: CLIENT.secret,
+  });
+  expect(about).toMatchObject({ path, authorization: 'Bearer at' });
+});
+
+test('an answer of Instagram without a token lets nobody in', async () => {
+  const { url } = await startPlain('/me', { user_id: '1' }, { error_type: 'OAuthException', code: 400 });
+  const app = await startReachableApp({ OAUTH_OWN_HOSTS: `instagram=${url}` });
+  await configure(app, 'instagram');
+  const arrived = await arrive(app, { provider: 'instagram' });
+  expect(arrived.searchParams.get('error')).toBe('The sign-in with instagram failed');
+  expect(await app.sql('select from auth.users')).toEqual([]);
+});
 
 test.each(PROFILES.filter(({ user, provider }) => !user.emailVerified && provider !== 'x'))(
   'the word of $provider alone opens no account that there is',

@@ -13,6 +13,8 @@ const PROVIDER_NAMES: Record<string, string> = {
   discord: 'Discord',
   linkedin: 'LinkedIn',
   facebook: 'Facebook',
+  instagram: 'Instagram',
+  tiktok: 'TikTok',
   microsoft: 'Microsoft',
   apple: 'Apple',
   x: 'X',

@@ -77,11 +77,12 @@ export function createOAuthClient(options: { fetch: OutgoingFetch; allowInsecure
         ...extra,
         ...row.authorize,
         redirect_uri: callbackUrl,
-        scope: row.scopes.join(' '),
+        scope: row.scopes.join(row.scopeSeparator ?? ' '),
         state: bindings.state,
         ...('issuer' in row && row.usesNonce !== false ? { nonce: bindings.nonce } : {}),
         ...(row.usesPkce === false ? {} : challengeOf(bindings.codeVerifier)),
       });
+      renameClientId(url.searchParams, row);
       return url.href;
     },
 
@@ -124,6 +125,7 @@ async function configure(
   const clientAuth: ClientAuth = (server, client, body, headers) => {
     if (prefersBasic(server, row)) headers.set('authorization', basicAuth(clientId, secret));
     else library.ClientSecretPost(secret)(server, client, body, headers);
+    renameClientId(body, row);
   };
 
   const extensions = [
@@ -136,11 +138,26 @@ async function configure(
     configuration = await library.discovery(discoveryAddress(row.issuer), clientId, secret, clientAuth, options);
   } else {
     configuration = new library.Configuration(knownServer(row), clientId, secret, clientAuth);
-    configuration[library.customFetch] = fetch;
+    configuration[library.customFetch] = 'issuer' in row ? fetch : withTokenAnswer(fetch, row);
     for (const extend of extensions) extend(configuration);
   }
   configuration.timeout = TIMEOUT_SECONDS;
   return configuration;
+}
+
+function renameClientId(parameters: URLSearchParams, { clientIdName }: ProviderRow): void {
+  if (clientIdName === undefined) return;
+  parameters.set(clientIdName, parameters.get('client_id') ?? '');
+  parameters.delete('client_id');
+}
+
+/** Puts the token into the form that openid-client reads. */
+function withTokenAnswer(fetch: OutgoingFetch, { tokenUrl, tokenAnswer }: PlainProvider): OutgoingFetch {
+  if (!tokenAnswer) return fetch;
+  return async (url, init) => {
+    const response = await fetch(url, init);
+    return url === tokenUrl && response.ok ? Response.json(tokenAnswer(await response.json())) : response;
+  };
 }
 
 /** What discovery would tell, where we know it. */

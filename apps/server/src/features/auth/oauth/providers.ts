@@ -29,6 +29,10 @@ export interface ProviderTraits {
   clientSecret?: (stored: string, clientId: string) => Promise<string>;
   /** Finds the user's name in the callback, where it is not in the answer about the user. */
   nameInCallback?: (parameters: URLSearchParams) => string | undefined;
+  /** What it calls the client id, where it is not `client_id`. */
+  clientIdName?: string;
+  /** What stands between scopes, where it is not a space. */
+  scopeSeparator?: string;
   usesPkce?: false;
   usesNonce?: false;
 }
@@ -48,6 +52,8 @@ export interface PlainProvider extends ProviderTraits {
   tokenUrl: string;
   userinfoUrl: string;
   moreUrl?: string;
+  /** Makes what RFC 6749 wants out of the answer about the token, where it is something else. */
+  tokenAnswer?: (json: unknown) => Json;
   /** What it sends as `iss` (RFC 9207). Where we know of none, that parameter is not looked at. */
   responseIssuer?: string;
   /** Paths that differ on an installation of one's own. */
@@ -119,9 +125,9 @@ function primaryEmail(emails: unknown): { email?: string; verified?: boolean } {
 }
 
 /**
- * The known providers. Those that do not say whether an address was verified (Facebook, Microsoft, Spotify, X)
- * do not link to an existing account unless an admin answers for it: whoever may enter any address there would own the
- * accounts here.
+ * The known providers. Those that do not say whether an address was verified (Facebook, Microsoft, Spotify, X), or know
+ * none (Instagram, TikTok), do not link to an existing account unless an admin answers for it: whoever may enter any
+ * address there would own the accounts here.
  */
 export const PROVIDERS: Readonly<Record<OAuthProvider, ProviderRow>> = {
   // Native tokens may leave out the scheme: https://developers.google.com/identity/sign-in/web/backend-auth
@@ -195,6 +201,49 @@ export const PROVIDERS: Readonly<Record<OAuthProvider, ProviderRow>> = {
       isEmailVerified: undefined,
       name: text(json.name) ?? '',
       avatarUrl: text(member(json, 'picture.data.url')) ?? '',
+    }),
+  },
+  // Professional accounts only. In its documentation, answers are in a list under `data`; those it sends are not.
+  // https://developers.facebook.com/docs/instagram-platform/instagram-api-with-instagram-login/business-login
+  instagram: {
+    authorizeUrl: 'https://www.instagram.com/oauth/authorize',
+    tokenUrl: 'https://api.instagram.com/oauth/access_token',
+    userinfoUrl: 'https://graph.instagram.com/me?fields=user_id,username,name,profile_picture_url',
+    scopes: ['instagram_business_basic'],
+    scopeSeparator: ',',
+    usesPkce: false,
+    tokenAnswer: (json) => ({
+      access_token: member(json, 'data.0.access_token') ?? member(json, 'access_token'),
+      token_type: 'bearer',
+    }),
+    kept: ['user_id', 'username', 'name', 'data'],
+    profile: (json) => {
+      const read = (name: string) => text(member(json, `data.0.${name}`)) ?? text(json[name]);
+      return {
+        id: read('user_id') ?? '',
+        email: undefined,
+        isEmailVerified: undefined,
+        name: read('name') ?? read('username') ?? '',
+        avatarUrl: read('profile_picture_url') ?? '',
+      };
+    },
+  },
+  // https://developers.tiktok.com/doc/login-kit-web knows no PKCE; that for the desktop has one of its own.
+  tiktok: {
+    authorizeUrl: 'https://www.tiktok.com/v2/auth/authorize/',
+    tokenUrl: 'https://open.tiktokapis.com/v2/oauth/token/',
+    userinfoUrl: 'https://open.tiktokapis.com/v2/user/info/?fields=open_id,union_id,avatar_url,display_name',
+    scopes: ['user.info.basic'],
+    clientIdName: 'client_key',
+    scopeSeparator: ',',
+    usesPkce: false,
+    kept: ['data'],
+    profile: (json) => ({
+      id: text(member(json, 'data.user.open_id')) ?? '',
+      email: undefined,
+      isEmailVerified: undefined,
+      name: text(member(json, 'data.user.display_name')) ?? '',
+      avatarUrl: text(member(json, 'data.user.avatar_url')) ?? '',
     }),
   },
   // Anybody's directory may hold any address; https://www.descope.com/blog/post/noauth.
