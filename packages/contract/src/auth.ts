@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { PublicCaptchaSchema } from './captcha.ts';
+import { pageLimit } from './pages.ts';
 
 /** Any UUID, also the made-up ones of tests and imports that carry no valid version digit. */
 export const UserIdSchema = z.guid('Invalid user ID format');
@@ -117,7 +118,7 @@ export const RefreshSchema = z
 export const DoneSchema = z.object({ success: z.literal(true), message: z.string() });
 
 export const UserListQuerySchema = z.object({
-  limit: z.coerce.number().int().min(1).max(1000).default(10),
+  limit: pageLimit({ usual: 10, max: 1000 }),
   offset: z.coerce.number().int().min(0).default(0),
   /** Part of the address or of the name; not a pattern. */
   search: z.string().optional(),

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { pageLimit } from './pages.ts';
 
 /** A file, as every call that stores or lists files reports it. */
 export const StoredFileSchema = z.object({
@@ -97,15 +98,7 @@ export const ListObjectsQuerySchema = z.object({
   startAfter: KeyTextSchema.default(''),
   sort: z.enum(['key', 'size', 'uploadedAt']).default('key'),
   order: z.enum(['asc', 'desc']).default('asc'),
-  // What is too large is clamped, as clients expect; one without a value is none.
-  limit: z.preprocess(
-    (text) => (text === '' ? undefined : text),
-    z.coerce
-      .number()
-      .int()
-      .default(100)
-      .transform((limit) => Math.min(MAX_LIST_LIMIT, Math.max(1, limit))),
-  ),
+  limit: pageLimit({ usual: 100, max: MAX_LIST_LIMIT }),
   offset: z.coerce.number().int().min(0).default(0),
 });
 export type ListObjectsQuery = z.infer<typeof ListObjectsQuerySchema>;

@@ -57,6 +57,9 @@ test.each([
   { query: '', emails: ['bxb', 'b_b', 'ada'], total: 3, limit: 10, offset: 0 },
   { query: '?limit=1', emails: ['bxb'], total: 3, limit: 1, offset: 0 },
   { query: '?limit=2&offset=2', emails: ['ada'], total: 3, limit: 2, offset: 2 },
+  { query: '?limit=&offset=', emails: ['bxb', 'b_b', 'ada'], total: 3, limit: 10, offset: 0 },
+  { query: '?limit=5000', emails: ['bxb', 'b_b', 'ada'], total: 3, limit: 1000, offset: 0 },
+  { query: '?limit=0', emails: ['bxb'], total: 3, limit: 1, offset: 0 },
   { query: '?offset=9', emails: [], total: 3, limit: 10, offset: 9 },
   { query: '?search=LOVE', emails: ['ada'], total: 1, limit: 10, offset: 0 },
   { query: '?search=b_b', emails: ['b_b'], total: 1, limit: 10, offset: 0 },
@@ -70,16 +73,13 @@ test.each([
   expect(body.pagination).toEqual({ offset, limit, total });
 });
 
-test.each(['?limit=0', '?limit=-1', '?limit=1001', '?limit=ten', '?offset=-1', '?offset=0.5'])(
-  'the list refuses %s',
-  async (query) => {
-    const { as } = await startApp();
-    expect(await as('admin').get(`/api/auth/users${query}`)).toMatchObject({
-      status: 400,
-      body: { error: 'INVALID_INPUT' },
-    });
-  },
-);
+test.each(['?limit=ten', '?limit=0.5', '?offset=-1', '?offset=0.5'])('the list refuses %s', async (query) => {
+  const { as } = await startApp();
+  expect(await as('admin').get(`/api/auth/users${query}`)).toMatchObject({
+    status: 400,
+    body: { error: 'INVALID_INPUT' },
+  });
+});
 
 test('one user is shown with all ways to sign in, and with whatever an import left', async () => {
   const app = await withUsers();
