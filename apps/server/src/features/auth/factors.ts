@@ -4,7 +4,7 @@ import { sql } from '#platform/db/sql.ts';
 import { AppError } from '#platform/errors.ts';
 import type { Cipher } from '#platform/secrets/cipher.ts';
 import { makeRecoveryCodes, spendRecoveryCode } from './recovery-codes.ts';
-import { requireLiveSession } from './sessions.ts';
+import { endUserSessions, requireLiveSession } from './sessions.ts';
 import type { Throttle } from './throttle.ts';
 import { makeTotpSecret, stepOfTotpCode } from './totp.ts';
 
@@ -87,7 +87,7 @@ export async function verifyFactor(
     const isFirst = !(await hasFactor(tx, userId));
     const verified = await tx.one(sql`update auth.factors set verified_at = now() where id = ${id} returning 1`);
     if (!verified) throw unknownFactor(id);
-    await tx.query(sql`delete from auth.sessions where user_id = ${userId} and id <> ${sessionId}`);
+    await endUserSessions(tx, userId, sessionId);
     await tx.query(sql`update auth.sessions set aal = 'aal2' where id = ${sessionId}`);
     return isFirst ? makeRecoveryCodes(tx, userId) : undefined;
   });
@@ -123,7 +123,7 @@ export async function removeFactor(tx: SystemTx, userId: string, id: string): Pr
 export async function removeAllFactors(tx: SystemTx, userId: string): Promise<number> {
   const removed = await tx.query(sql`delete from auth.factors where user_id = ${userId} returning 1`);
   await lowerSessions(tx, userId);
-  await tx.query(sql`delete from auth.sessions where user_id = ${userId}`);
+  await endUserSessions(tx, userId);
   return removed.length;
 }
 

@@ -2,7 +2,7 @@ import type { SessionInfo } from '@insforge/contract/factors.ts';
 import type { SystemTx } from '#platform/db/db.ts';
 import { sql } from '#platform/db/sql.ts';
 import { AppError } from '#platform/errors.ts';
-import type { Aal, Realm } from './sessions.ts';
+import { type Aal, endUserSessions, type Realm } from './sessions.ts';
 
 /** Whose sessions: those of a user, or those of the admin. */
 export interface SessionOwner {
@@ -53,11 +53,8 @@ export async function endOneSession(
 }
 
 /** Ends all sessions of somebody, but for `keptId`. */
-export async function endSessions(
-  tx: Pick<SystemTx, 'query'>,
-  { realm, subject }: SessionOwner,
-  keptId?: string,
-): Promise<number> {
+export async function endSessions(tx: SystemTx, { realm, subject }: SessionOwner, keptId?: string): Promise<number> {
+  if (realm === 'user') return endUserSessions(tx, subject, keptId);
   const ended = await tx.query(sql`
     delete from auth.sessions
     where kind = ${realm} and subject = ${subject} and id::text is distinct from ${keptId ?? null} returning 1`);

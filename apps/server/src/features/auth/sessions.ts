@@ -110,6 +110,15 @@ export async function endSession(tx: Pick<SystemTx, 'query'>, realm: Realm, id: 
   await tx.query(sql`delete from auth.sessions where id = ${id} and kind = ${realm}`);
 }
 
+/** Ends the sessions of a user, but for `keptId`, and with them whatever else lets somebody in, such as programs. */
+export async function endUserSessions(tx: SystemTx, userId: string, keptId?: string): Promise<number> {
+  const ended = await tx.query(sql`
+    delete from auth.sessions
+    where user_id = ${userId} and id::text is distinct from ${keptId ?? null} returning 1`);
+  await tx.query(sql`select auth.end_other_ways_in(${userId})`);
+  return ended.length;
+}
+
 /**
  * Makes sure that the session of a request has not ended meanwhile, because its holder lost the account to the owner.
  * Call it while the account is locked: only then does it stay so.

@@ -40,7 +40,7 @@ export const ownSessionRoutes: FastifyPluginAsyncZod<{ db: Db }> = async (app, {
     async (request, reply) => {
       const session = ownSessionOf(request);
       const { keepCurrent } = request.query;
-      const endedCount = await endSessions(db.system, session, keepCurrent ? session.id : undefined);
+      const endedCount = await db.system.tx((tx) => endSessions(tx, session, keepCurrent ? session.id : undefined));
       if (!keepCurrent) clearSessionCookie(reply, session.realm);
       return { message: keepCurrent ? 'Signed out on all other devices' : 'Signed out everywhere', endedCount };
     },
@@ -77,7 +77,8 @@ export const userSessionRoutes: FastifyPluginAsyncZod<{ db: Db }> = async (app, 
     '/api/auth/users/:id/sessions',
     { schema: { params: Params, response: { 200: EndedSessionsSchema } } },
     async (request) => {
-      const endedCount = await endSessions(db.system, await ownerOf(request.params));
+      const owner = await ownerOf(request.params);
+      const endedCount = await db.system.tx((tx) => endSessions(tx, owner));
       const details = { userId: request.params.id, endedCount };
       await audit(db.system, request, { action: 'END_USER_SESSIONS', module: 'AUTH', details });
       return { message: 'Signed out everywhere', endedCount };
