@@ -219,6 +219,18 @@ test.each([
   expect(elsewhere.status).not.toBe(429);
 });
 
+test.each([
+  { what: 'a port', form: (n: number) => `198.51.100.7:${1024 + n}` },
+  { what: 'a port and brackets', form: (n: number) => `[2001:db8::7]:${1024 + n}` },
+  { what: 'the addresses of an IPv6 network', form: (n: number) => `2001:db8::${n.toString(16)}` },
+])('who comes with $what that always changes is one address all the same', async ({ form }) => {
+  const { as } = await startApp();
+  const signIn = (address: string) => as('nobody').post('/api/auth/admin/sessions', {}, from(address));
+  for (let request = 1; request <= 30; request++) expect((await signIn(form(request))).status).toBe(400);
+  expect((await signIn(form(31))).status).toBe(429);
+  expect((await signIn('203.0.113.7')).status).toBe(400);
+});
+
 test('the admin may create users without that limit', async () => {
   const { as } = await startApp();
   const replies = await Promise.all(Array.from({ length: 110 }, () => as('admin').post('/api/auth/users', {})));

@@ -1,6 +1,7 @@
 import type { SystemDoor, SystemTx } from '#platform/db/db.ts';
 import { type Sql, sql } from '#platform/db/sql.ts';
 import { AppError } from '#platform/errors.ts';
+import { networkOf } from '#platform/http/caller.ts';
 import { createTurns } from '#platform/turns.ts';
 
 interface Patience {
@@ -83,14 +84,6 @@ export function createThrottle(db: Pick<SystemDoor, 'query' | 'json'>): Throttle
 }
 
 const NOWHERE: Origin = { address: null };
-
-/** Whoever has an IPv6 address has 2^64 of them. */
-function networkOf(address: string): string {
-  if (!address.includes(':')) return address;
-  const [left = [], right = []] = address.split('::').map((half) => half.split(':').filter(Boolean));
-  const groups = [...left, ...Array<string>(Math.max(0, 8 - left.length - right.length)).fill('0'), ...right];
-  return `${groups.slice(0, 4).join(':')}::/64`;
-}
 
 interface Found {
   /** Null where nobody has failed. */

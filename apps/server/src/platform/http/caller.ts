@@ -142,6 +142,14 @@ export function addressOf(request: FastifyRequest): string | null {
   return isIP(address) ? address : null;
 }
 
+/** What counts as one place on the network: whoever has an IPv6 address has 2^64 of them. */
+export function networkOf(address: string): string {
+  if (!address.includes(':')) return address;
+  const [left = [], right = []] = address.split('::').map((half) => half.split(':').filter(Boolean));
+  const groups = [...left, ...Array<string>(Math.max(0, 8 - left.length - right.length)).fill('0'), ...right];
+  return `${groups.slice(0, 4).join(':')}::/64`;
+}
+
 async function byAnonKey(keys: AccessKeys, presented: string): Promise<Caller> {
   if (await keys.verify('anon', presented)) return ANON_KEY;
   throw new AppError('AUTH_INVALID_CREDENTIALS', 'The anon key is not valid', {

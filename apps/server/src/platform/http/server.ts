@@ -14,6 +14,7 @@ import {
 import { serializerCompiler, validatorCompiler } from 'fastify-type-provider-zod';
 import { AppError, toAppError, toErrorBody } from '#platform/errors.ts';
 import type { Logger } from '#platform/log.ts';
+import { addressOf, networkOf } from './caller.ts';
 import { logFailure } from './leaving.ts';
 import { cutOffStalledBodies } from './stalls.ts';
 
@@ -76,6 +77,8 @@ export async function createHttpServer(
   await app.register(cookie);
   await app.register(rateLimit, {
     global: false,
+    // Some proxies tell the port as well, which is another one with every connection.
+    keyGenerator: (request) => networkOf(addressOf(request) ?? request.ip),
     errorResponseBuilder: (_request, { after }) =>
       new AppError('TOO_MANY_REQUESTS', `Too many requests from this address; try again in ${after}`, {
         nextActions: `Wait ${after}.`,
