@@ -96,6 +96,47 @@ test('each row is reported; what is right is taken as it was', async () => {
   ]);
 });
 
+const BETWEEN = (bad: object) => [
+  { email: 'first@example.com' },
+  { email: 'bad@example.com', ...bad },
+  { email: 'last@example.com' },
+];
+
+test.each([
+  { what: 'a name with a character that PostgreSQL cannot store', bad: { name: 'a\0b' } },
+  { what: 'metadata with half a character', bad: { metadata: { note: '\ud800' } } },
+  { what: 'a date that PostgreSQL does not know', bad: { createdAt: '0000-01-01T00:00:00Z' } },
+  { what: 'a value that a trigger of the admin refuses', bad: { name: 'unwanted' } },
+])('$what is the fault of its row, and the others are taken', async ({ bad }) => {
+  const app = await startApp();
+  await app.sql(`
+    create function public.refuse() returns trigger language plpgsql as $$ begin
+      if new.profile ->> 'name' = 'unwanted' then raise 'not wanted here'; end if; return new; end $$;
+    create trigger refuse before insert on auth.users for each row execute function public.refuse()`);
+  for (const dryRun of [true, false]) {
+    const reply = await app.as('admin').post(IMPORT, { users: BETWEEN(bad), dryRun });
+    expect(reply).toMatchObject({ status: 200, body: { created: 2, invalid: 1 } });
+    expect(reply.body.rows[1]).toEqual({
+      row: 1,
+      email: 'bad@example.com',
+      outcome: 'invalid',
+      message: expect.stringMatching(/./),
+    });
+  }
+  const emails = await app.sql<{ email: string }>('select email from auth.users order by email');
+  expect(emails.map(({ email }) => email)).toEqual(['first@example.com', 'last@example.com']);
+});
+
+test('where the database itself fails, nothing is taken', async () => {
+  const app = await startApp();
+  await app.sql(`
+    create function public.fail() returns trigger language plpgsql as $$ begin
+      if new.email = 'bad@example.com' then raise 'broken' using errcode = 'XX000'; end if; return new; end $$;
+    create trigger fail before insert on auth.users for each row execute function public.fail()`);
+  expect((await app.as('admin').post(IMPORT, { users: BETWEEN({}) })).status).toBe(500);
+  expect(await app.sql('select from auth.users')).toEqual([]);
+});
+
 test('a dry run reports the same and changes nothing', async () => {
   const app = await startApp();
   await signUp(app);

@@ -1,6 +1,7 @@
 import { type ImportedUser, ImportedUserSchema, type ImportReport, type ImportRow } from '@insforge/contract/users.ts';
 import type { Db, UserTx } from '#platform/db/db.ts';
 import { sql } from '#platform/db/sql.ts';
+import { toAppError } from '#platform/errors.ts';
 import { isKnownHash } from './passwords.ts';
 import { USER_WRITER } from './users.ts';
 
@@ -37,11 +38,18 @@ async function importRow(tx: UserTx, given: unknown): Promise<Omit<ImportRow, 'r
   }
   const { email, passwordHash } = user;
   if (passwordHash && !isKnownHash(passwordHash)) return { email, outcome: 'invalid', message: UNKNOWN_HASH };
-  const id = await insertImported(tx, user);
-  if (id === undefined) {
+  await tx.query(sql`savepoint before_row`);
+  try {
+    const id = await insertImported(tx, user);
+    await tx.query(sql`release savepoint before_row`);
+    if (id !== undefined) return { email, outcome: 'created', id };
     return { email, outcome: 'exists', message: 'there is a user with this address, id or linked account already' };
+  } catch (cause) {
+    const refusal = toAppError(cause);
+    if (refusal.status >= 500) throw cause;
+    await tx.query(sql`rollback to savepoint before_row`);
+    return { email, outcome: 'invalid', message: refusal.message };
   }
-  return { email, outcome: 'created', id };
 }
 
 const emailOf = (given: unknown) =>
