@@ -233,8 +233,12 @@ async function plainAnswer(
   const read = async (address: string): Promise<unknown> => {
     const headers = new Headers({ accept: 'application/json' });
     const response = await fetchProtectedResource(configuration, access_token, new URL(address), 'GET', null, headers);
-    if (!response.ok) throw new Error(`${new URL(address).pathname} answered with status ${response.status}`);
-    return response.json();
+    const { pathname } = new URL(address);
+    if (!response.ok) throw new Error(`${pathname} answered with status ${response.status}`);
+    // The error of the parser quotes the answer, which is about somebody, and this one is for the log.
+    return response.json().catch(() => {
+      throw new Error(`${pathname} answered with something else than JSON`);
+    });
   };
   const user = await read(row.userinfoUrl);
   if (typeof user !== 'object' || user === null) throw new Error('the answer about the user is no object');
