@@ -6,7 +6,7 @@ import type { Platform } from '#platform/platform.ts';
 import { findClientMetadata, makeClientId, storeDynamicClient } from './clients.ts';
 import { errorPage } from './pages.ts';
 import { interactionPath, PATHS } from './paths.ts';
-import { consumeRecord, deleteByGrant, deleteRecord, findGrantId, findRecord, storeRecord } from './records.ts';
+import { consumeRecord, deleteRecord, endGrant, findGrantId, findRecord, storeRecord } from './records.ts';
 import { readDynamicRegistration } from './settings.ts';
 
 /** What the provider stands on. */
@@ -187,9 +187,13 @@ function createAdapter({ db, cipher }: ProviderParts['platform'], model: string)
     find: (id) => findRecord(tx, cipher, model, { id }),
     findByUid: (uid) => findRecord(tx, cipher, model, { uid }),
     findByUserCode: async () => undefined,
-    consume: (id) => consumeRecord(tx, model, id),
+    consume: async (id) => {
+      if (await consumeRecord(tx, model, id)) return;
+      const { errors } = await import('oidc-provider');
+      throw new errors.InvalidGrant('used already');
+    },
     destroy: (id) => deleteRecord(tx, model, id),
-    revokeByGrantId: (grantId) => deleteByGrant(tx, model, grantId),
+    revokeByGrantId: (grantId) => endGrant(tx, grantId),
   };
 }
 

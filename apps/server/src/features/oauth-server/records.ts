@@ -19,7 +19,13 @@ const hash = (id: string) => createHash('sha256').update(id).digest('hex');
 const RECORD = sql`payload_ciphertext as payload, consumed_at as "consumedAt"`;
 const LIVE = sql`(expires_at is null or expires_at > now())`;
 
-/** Stores what the provider remembers under a name of its own choice, and sweeps some that has expired. */
+/** What counts only as long as the grant that it comes from. */
+const OF_A_GRANT = new Set(['AuthorizationCode', 'AccessToken', 'RefreshToken']);
+
+/**
+ * Stores what the provider remembers under a name of its own choice, and sweeps some that has expired. Nothing comes
+ * of a grant that was ended meanwhile.
+ */
 export async function storeRecord(
   tx: Tx,
   cipher: Cipher,
@@ -30,6 +36,9 @@ export async function storeRecord(
   // A sign-in under way has it only in its result.
   const { login } = (payload.result ?? {}) as { login?: { accountId?: string } };
   const accountId = payload.accountId ?? login?.accountId ?? null;
+  const grant = OF_A_GRANT.has(model)
+    ? sql`from auth.oauth_records where model = 'Grant' and id_hash = ${hash(String(grantId))} for key share`
+    : sql``;
   await tx.query(sql`
     with expired as (
       select model, id_hash from auth.oauth_records where expires_at <= now()
@@ -39,8 +48,9 @@ export async function storeRecord(
       where r.model = expired.model and r.id_hash = expired.id_hash and r.id_hash <> ${hash(id)}
     )
     insert into auth.oauth_records (model, id_hash, payload_ciphertext, user_id, client_id, grant_id, uid, expires_at)
-    values (${model}, ${hash(id)}, ${cipher.encrypt(JSON.stringify(payload))}, ${accountId}, ${clientId}, ${grantId},
-      ${uid}, now() + make_interval(secs => ${seconds}::float8))
+    select ${model}, ${hash(id)}, ${cipher.encrypt(JSON.stringify(payload))}, ${accountId}::uuid, ${clientId},
+      ${grantId}, ${uid}, now() + make_interval(secs => ${seconds}::float8)
+    ${grant}
     on conflict (model, id_hash) do update set payload_ciphertext = excluded.payload_ciphertext,
       user_id = excluded.user_id, client_id = excluded.client_id, grant_id = excluded.grant_id, uid = excluded.uid,
       expires_at = excluded.expires_at`);
@@ -60,18 +70,31 @@ export async function findRecord(
   return row.consumedAt ? { ...payload, consumed: Math.floor(row.consumedAt.getTime() / 1000) } : payload;
 }
 
-/** Marks a code or a refresh token as used. A second use is noticed, and ends all that came of it. */
-export async function consumeRecord(tx: Tx, model: string, id: string): Promise<void> {
-  await tx.query(sql`
-    update auth.oauth_records set consumed_at = now() where model = ${model} and id_hash = ${hash(id)}`);
+/**
+ * Marks a code or a refresh token as used. A second use ends all that came of it; the provider sees to those that it
+ * notices, and this to those that come at the same time as the first.
+ * @returns false where somebody else was faster
+ */
+export async function consumeRecord(tx: Tx, model: string, id: string): Promise<boolean> {
+  const used = await tx.one(sql`
+    update auth.oauth_records set consumed_at = now()
+    where model = ${model} and id_hash = ${hash(id)} and consumed_at is null returning 1`);
+  if (used) return true;
+  const row = await tx.one<{ grantId: string }>(sql`
+    select grant_id as "grantId" from auth.oauth_records where model = ${model} and id_hash = ${hash(id)}`);
+  if (row) await endGrant(tx, row.grantId);
+  return false;
 }
 
 export async function deleteRecord(tx: Tx, model: string, id: string): Promise<void> {
   await tx.query(sql`delete from auth.oauth_records where model = ${model} and id_hash = ${hash(id)}`);
 }
 
-export async function deleteByGrant(tx: Tx, model: string, grantId: string): Promise<void> {
-  await tx.query(sql`delete from auth.oauth_records where model = ${model} and grant_id = ${grantId}`);
+/** Ends a grant, with all that came of it. */
+export async function endGrant(tx: Tx, grantId: string): Promise<void> {
+  // In this order: the first waits for what is being stored under the grant, so that the second finds it.
+  await deleteRecord(tx, 'Grant', grantId);
+  await tx.query(sql`delete from auth.oauth_records where grant_id = ${grantId}`);
 }
 
 /** True while the token has not expired, and neither it nor the grant it came from was withdrawn. */
@@ -110,8 +133,12 @@ export async function listGrants(
 
 /** Takes back all that a user granted to a program: the grants, and the codes and tokens that came of them. */
 export async function withdrawGrants(tx: Tx, userId: string, clientId: string): Promise<boolean> {
-  const rows = await tx.query(sql`
+  // In this order, as in `endGrant`.
+  const grants = await tx.query(sql`
+    delete from auth.oauth_records
+    where user_id = ${userId} and client_id = ${clientId} and model = 'Grant' returning 1`);
+  const rest = await tx.query(sql`
     delete from auth.oauth_records
     where user_id = ${userId} and client_id = ${clientId} and model <> 'Session' returning 1`);
-  return rows.length > 0;
+  return grants.length + rest.length > 0;
 }

@@ -185,6 +185,7 @@ async function grant(provider: Provider, { grantId, session, params, prompt }: D
   if (prompt.name !== 'consent' || !session?.accountId) {
     throw new AppError('INVALID_INPUT', 'There is nothing to allow yet');
   }
+  if (!(await provider.Client.find(String(params.client_id)))) throw new AppError('NOT_FOUND', 'The program is gone');
   const existing = grantId === undefined ? undefined : await provider.Grant.find(grantId);
   const granted = existing ?? new provider.Grant({ accountId: session.accountId, clientId: String(params.client_id) });
   const { missingOIDCScope, missingOIDCClaims } = prompt.details as {
