@@ -45,6 +45,7 @@ test.each([
 
 test.each([
   { what: 'an unknown client', change: { client_id: 'clf_unknownunknownunknown' }, says: 'invalid_client' },
+  { what: 'a client that cannot be', change: { client_id: 'clf_\0' }, says: 'invalid_client' },
   { what: 'no client', change: { client_id: undefined }, says: 'invalid_request' },
   {
     what: 'an address that is not registered',
@@ -116,6 +117,26 @@ test('a second factor is asked for', async () => {
   expect(wrong).toMatchObject({ status: 400, text: expect.stringContaining('is wrong') });
   const consent = await browser.submit(wrong, 'Continue', { code: codeOf(0) });
   expect(consent.text).toContain('Let Notes in?');
+});
+
+test('what the protocol has no use for is passed over, and nothing may be said twice', async () => {
+  const provider = await startProvider();
+  const client = await registerClient(provider);
+  // MCP clients name the resource that they want a token for (RFC 8707).
+  const change = { resource: 'https://mcp.example.com/', nonsense: 'x' };
+  const page = await openBrowser(provider).open(provider.url + request(client.clientId, change));
+  expect(page.text).toContain('name="password"');
+  const twice = await fetch(provider.url + TOKEN, {
+    method: 'POST',
+    body: new URLSearchParams([
+      ...Object.entries({ grant_type: 'refresh_token', refresh_token: 'x' }),
+      ['refresh_token', 'y'],
+    ]),
+  });
+  expect({ status: twice.status, body: await twice.json() }).toMatchObject({
+    status: 400,
+    body: { error: 'invalid_request', error_description: expect.stringContaining('twice') },
+  });
 });
 
 test('a code counts once; its second use ends what came of the first', async () => {

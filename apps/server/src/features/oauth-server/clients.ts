@@ -24,6 +24,7 @@ const CLIENT = sql`
   id, name, secret_ciphertext as secret, metadata, is_dynamic as "isDynamic", created_at as "createdAt",
   updated_at as "updatedAt"`;
 
+const CLIENT_ID = /^clf_[\w-]{16,64}$/;
 export const makeClientId = () => `clf_${randomBytes(18).toString('base64url')}`;
 export const makeClientSecret = () => randomBytes(32).toString('base64url');
 
@@ -122,6 +123,8 @@ export async function deleteClient(tx: Tx, id: string): Promise<void> {
 
 /** A program as the protocol knows it, secret included. */
 export async function findClientMetadata(tx: Tx, cipher: Cipher, id: string): Promise<AdapterPayload | undefined> {
+  // PostgreSQL takes not every text.
+  if (!CLIENT_ID.test(id)) return undefined;
   const row = await tx.one<ClientRow>(sql`select ${CLIENT} from auth.oauth_clients where id = ${id}`);
   if (!row) return undefined;
   const { name, secret, metadata } = row;

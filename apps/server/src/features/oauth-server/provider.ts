@@ -96,6 +96,8 @@ async function configure(parts: ProviderParts): Promise<Configuration> {
       },
       registration: { enabled: true, idFactory: makeClientId },
       rpInitiatedLogout: { enabled: false },
+      // Access tokens have one audience. MCP clients always name the resource they want; they are served all the same.
+      resourceIndicators: { enabled: false },
     },
     discovery: { service_documentation: `${parts.apiBaseUrl}/api/docs` },
     clientBasedCORS: () => true,

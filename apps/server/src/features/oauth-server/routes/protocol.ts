@@ -104,9 +104,17 @@ function formOf(request: FastifyRequest): Record<string, string> {
   if (known) return known;
   const text = typeof request.body === 'string' ? request.body : '';
   const isJson = /^application\/json/i.test(request.headers['content-type'] ?? '');
-  const form = isJson ? parseJson(text) : Object.fromEntries(new URLSearchParams(text));
+  const form = isJson ? parseJson(text) : parseForm(text);
   forms.set(request, form);
   return form;
+}
+
+/** https://www.rfc-editor.org/rfc/rfc6749#section-3.2: no parameter may occur twice. */
+function parseForm(text: string): Record<string, string> {
+  const parameters = new URLSearchParams(text);
+  const form = Object.fromEntries(parameters);
+  if (Object.keys(form).length === parameters.size) return form;
+  throw new AppError('INVALID_INPUT', 'The body has a parameter twice');
 }
 
 function parseJson(text: string): Record<string, string> {
