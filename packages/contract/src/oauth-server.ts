@@ -20,7 +20,7 @@ const RedirectUriSchema = z
       /^[\x21-\x7e]+$/.test(uri) &&
       URL.canParse(uri) &&
       !/[#\\]/.test(uri) &&
-      !/^(javascript|data|vbscript|file|blob|about|view-source):/i.test(uri) &&
+      !/^(javascript|data|vbscript|file|blob|about|filesystem|view-source):/i.test(uri) &&
       (/^https?:\/\/[^/@]+([/?]|$)/i.test(uri) || /^(?!https?:)[a-z][a-z\d+-]*(\.[a-z\d+-]+)*:\//i.test(uri)),
     'must be a complete address without fragment or user name, such as https://app.example.com/callback',
   )
@@ -29,9 +29,24 @@ const RedirectUriSchema = z
     'must use https, except on localhost',
   );
 
+/** Where browsers may be sent back to by one program. */
+export const RedirectUrisSchema = z
+  .array(RedirectUriSchema)
+  .min(1)
+  .max(20)
+  // With addresses of apps and of this machine, a program is a native one, which has none of these (RFC 8252).
+  .refine(
+    (uris) =>
+      uris.every(isHttps) || !uris.some((uri) => /^https:\/\/(localhost|127\.0\.0\.1|\[::1\])([:/?]|$)/i.test(uri)),
+    'https on localhost goes with other https addresses only',
+  );
+
+/** True for an address of the web, and neither of an app nor of the user's own machine. */
+export const isHttps = (uri: string): boolean => /^https:/i.test(uri);
+
 const Fields = {
   name: z.string().trim().min(1).max(100),
-  redirectUris: z.array(RedirectUriSchema).min(1).max(20),
+  redirectUris: RedirectUrisSchema,
   /** What the program may ask for at most. */
   scopes: z.array(OAuthScopeSchema).min(1),
   homepageUrl: z

@@ -55,6 +55,7 @@ test.each([
   'https://user@app.example.com/',
   'javascript:alert(1)',
   'data:text/html,x',
+  'filesystem:/x',
   '/callback',
   'https://app.example.com/\\@evil.example',
   '*',
@@ -110,6 +111,61 @@ test('programs register themselves only while the admin lets them', async () => 
   expect(tokens.claims()?.aud).toBe(reply.body.client_id);
   expect((await provider.as('admin').get(CLIENTS)).body.data).toMatchObject([{ name: 'Agent', isDynamic: true }]);
   expect((await post(REGISTER, { ...metadata, redirect_uris: ['javascript:alert(1)'] })).status).toBe(400);
+});
+
+test('a program on a desktop need not say that it is one', async () => {
+  const provider = await startProvider();
+  await provider.as('admin').put(SETTINGS, { dynamicRegistration: true });
+  const redirect_uris = ['cursor://anysphere.cursor-mcp/callback', 'http://127.0.0.1/'];
+  const metadata = { client_name: ' \u202egnp\n', redirect_uris, token_endpoint_auth_method: 'none' };
+  const reply = await provider.as('nobody').post(REGISTER, metadata);
+  expect(reply, reply.text).toMatchObject({ status: 201, body: { application_type: 'native' } });
+  const config = await discover(provider, { clientId: reply.body.client_id });
+  await signInWith(provider, config, { redirectUri: 'http://127.0.0.1:33418/', scope: 'openid' });
+  expect((await provider.as('admin').get(CLIENTS)).body.data).toMatchObject([{ name: 'gnp' }]);
+});
+
+test('what a program says of itself is not believed', async () => {
+  const provider = await startProvider();
+  await provider.as('admin').put(SETTINGS, { dynamicRegistration: true });
+  const accepted: unknown[] = [];
+  let host = 0;
+  const register = async (metadata: object, error: string) => {
+    const from = { 'x-forwarded-for': `198.51.100.${++host}` };
+    const reply = await provider.as('nobody').post(REGISTER, { redirect_uris: [CALLBACK], ...metadata }, from);
+    if (reply.status !== 400 || reply.body.error !== error) accepted.push(metadata, reply.body);
+  };
+  for (const application_type of ['web', 'native', undefined]) {
+    for (const uri of [
+      'http://app.example.com/callback',
+      'https://user:password@app.example.com/',
+      'https://app.example.com\\@evil.example/',
+      'https://app.example.com/\n',
+      ' https://app.example.com/',
+      'https://аpp.example.com/',
+      'view-source:https://app.example.com/',
+      'filesystem:https://app.example.com/x',
+      `https://app.example.com/${'x'.repeat(2048)}`,
+    ]) {
+      await register({ application_type, redirect_uris: [CALLBACK, uri] }, 'invalid_redirect_uri');
+    }
+  }
+  const many = Array.from({ length: 21 }, (_, index) => `${CALLBACK}/${index}`);
+  await register({ redirect_uris: many }, 'invalid_redirect_uri');
+  await register({ client_name: 'a\0b' }, 'invalid_client_metadata');
+  await register({ client_uri: 'https://app.example.com/\0' }, 'invalid_client_metadata');
+  expect(accepted).toEqual([]);
+  expect((await provider.as('admin').get(CLIENTS)).body).toEqual({ data: [] });
+});
+
+test('what could not be used is refused at once: https on localhost beside an address of an app', async () => {
+  const { as } = await startApp();
+  const local = 'https://localhost:3000/callback';
+  const create = (redirectUris: string[]) => as('admin').post(CLIENTS, { name: 'X', redirectUris });
+  expect((await create([local, CALLBACK])).status).toBe(200);
+  for (const other of ['myapp://callback', 'http://localhost:3000/callback']) {
+    expect(await create([local, other])).toMatchObject({ status: 400, body: { error: 'INVALID_INPUT' } });
+  }
 });
 
 test('nobody is asked twice for the same, until they withdraw it', async () => {

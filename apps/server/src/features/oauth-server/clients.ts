@@ -1,5 +1,10 @@
 import { randomBytes } from 'node:crypto';
-import type { CreateOAuthClient, OAuthClient, UpdateOAuthClient } from '@insforge/contract/oauth-server.ts';
+import {
+  type CreateOAuthClient,
+  isHttps,
+  type OAuthClient,
+  type UpdateOAuthClient,
+} from '@insforge/contract/oauth-server.ts';
 import type { AdapterPayload } from 'oidc-provider';
 import type { SystemTx } from '#platform/db/db.ts';
 import { sql } from '#platform/db/sql.ts';
@@ -46,8 +51,7 @@ function toClient({ id, name, metadata, isDynamic, createdAt, updatedAt }: Clien
  * Native programs may have addresses of their own scheme, and any port of this machine (RFC 8252, section 7); the
  * protocol wants to know which kind it is.
  */
-const kindOf = (redirectUris: readonly string[]) =>
-  redirectUris.every((uri) => /^https:/i.test(uri)) ? 'web' : 'native';
+export const kindOf = (redirectUris: readonly string[]) => (redirectUris.every(isHttps) ? 'web' : 'native');
 
 export async function listClients(tx: Tx): Promise<OAuthClient[]> {
   const rows = await tx.query<ClientRow>(sql`select ${CLIENT} from auth.oauth_clients order by created_at desc, id`);
@@ -132,15 +136,22 @@ export async function findClientMetadata(tx: Tx, cipher: Cipher, id: string): Pr
   return { ...metadata, ...clientSecret, client_id: id, client_name: name };
 }
 
+/** What turns the text around that a name stands in, or breaks it. */
+const UNRULY = /[\p{Cc}\u202a-\u202e\u2066-\u2069]/gu;
+
 /** Stores a program that registered itself. */
 export async function storeDynamicClient(
   tx: Tx,
   cipher: Cipher,
   { client_id: id, client_secret: secret, client_name: name, ...metadata }: AdapterPayload,
 ): Promise<void> {
+  const shown = String(name ?? '')
+    .replace(UNRULY, '')
+    .trim()
+    .slice(0, 100);
   await tx.query(sql`
     insert into auth.oauth_clients (id, name, secret_ciphertext, metadata, is_dynamic)
-    values (${id}, ${String(name ?? 'A program without a name').slice(0, 100)},
+    values (${id}, ${shown || 'A program without a name'},
       ${typeof secret === 'string' ? cipher.encrypt(secret) : null}, ${JSON.stringify(metadata)}::jsonb, true)
     on conflict (id) do nothing`);
 }

@@ -1,5 +1,5 @@
 import { createHmac } from 'node:crypto';
-import { OAUTH_SCOPES } from '@insforge/contract/oauth-server.ts';
+import { OAUTH_SCOPES, RedirectUrisSchema } from '@insforge/contract/oauth-server.ts';
 import type { Adapter, AdapterPayload, Configuration, KoaContextWithOIDC, Provider } from 'oidc-provider';
 import type { FrontDoor } from '#features/auth/index.ts';
 import type { Platform } from '#platform/platform.ts';
@@ -98,6 +98,9 @@ async function configure(parts: ProviderParts): Promise<Configuration> {
       rpInitiatedLogout: { enabled: false },
       // Access tokens have one audience. MCP clients always name the resource they want; they are served all the same.
       resourceIndicators: { enabled: false },
+      // Nothing here would hold anybody to these.
+      dPoP: { enabled: false },
+      pushedAuthorizationRequests: { enabled: false },
     },
     discovery: { service_documentation: `${parts.apiBaseUrl}/api/docs` },
     clientBasedCORS: () => true,
@@ -179,7 +182,9 @@ function createAdapter({ db, cipher }: ProviderParts['platform'], model: string)
       find: (id) => findClientMetadata(tx, cipher, id),
       upsert: async (_id, payload) => {
         // The address is open; whether anything is stored is the admin's to say.
-        if (await readDynamicRegistration(tx)) await storeDynamicClient(tx, cipher, payload);
+        if (!(await readDynamicRegistration(tx))) return;
+        await checkRegistration(payload);
+        await storeDynamicClient(tx, cipher, payload);
       },
       ...NOT_FOR_CLIENTS,
     };
@@ -197,6 +202,15 @@ function createAdapter({ db, cipher }: ProviderParts['platform'], model: string)
     destroy: (id) => deleteRecord(tx, model, id),
     revokeByGrantId: (grantId) => endGrant(tx, grantId),
   };
+}
+
+/** What the provider would let pass of a program that registers itself. */
+async function checkRegistration(metadata: AdapterPayload): Promise<void> {
+  const { errors } = await import('oidc-provider');
+  const { error } = RedirectUrisSchema.safeParse(metadata.redirect_uris);
+  if (error) throw new errors.InvalidRedirectUri(`redirect_uris ${error.issues[0]?.message}`);
+  if (JSON.stringify(metadata).includes('\\u0000'))
+    throw new errors.InvalidClientMetadata('no text has zero characters');
 }
 
 const NOT_FOR_CLIENTS = {

@@ -6,6 +6,7 @@ import { AppError, toAppError } from '#platform/errors.ts';
 import { bearerOf } from '#platform/http/caller.ts';
 import { logFailure } from '#platform/http/leaving.ts';
 import type { AccessTokens } from '#platform/tokens/access-tokens.ts';
+import { kindOf } from '../clients.ts';
 import { describe } from '../discovery.ts';
 import { sayWhoAsks } from '../forwarded.ts';
 import { PATHS } from '../paths.ts';
@@ -81,9 +82,10 @@ export const protocolRoutes: FastifyPluginAsync<ProtocolOptions> = async (
         nextActions: 'An admin can allow it: PUT /api/oauth/v1/settings {"dynamicRegistration":true}.',
       });
     }
+    const metadata = withKind(parseJson(textOf(request)));
     const callback = (await provider()).callback();
     reply.hijack();
-    await callback(withBody(request, String(request.body ?? ''), 'application/json'), reply.raw);
+    await callback(withBody(request, JSON.stringify(metadata), 'application/json'), reply.raw);
   });
 };
 
@@ -102,9 +104,8 @@ const forms = new WeakMap<FastifyRequest, Record<string, string>>();
 function formOf(request: FastifyRequest): Record<string, string> {
   const known = forms.get(request);
   if (known) return known;
-  const text = typeof request.body === 'string' ? request.body : '';
   const isJson = /^application\/json/i.test(request.headers['content-type'] ?? '');
-  const form = isJson ? parseJson(text) : parseForm(text);
+  const form = isJson ? textsIn(parseJson(textOf(request))) : parseForm(textOf(request));
   forms.set(request, form);
   return form;
 }
@@ -117,7 +118,7 @@ function parseForm(text: string): Record<string, string> {
   throw new AppError('INVALID_INPUT', 'The body has a parameter twice');
 }
 
-function parseJson(text: string): Record<string, string> {
+function parseJson(text: string): Record<string, unknown> {
   let parsed: unknown;
   try {
     parsed = JSON.parse(text || '{}');
@@ -125,9 +126,22 @@ function parseJson(text: string): Record<string, string> {
     throw new AppError('INVALID_INPUT', 'The body is no JSON', { cause });
   }
   if (typeof parsed !== 'object' || parsed === null) throw new AppError('INVALID_INPUT', 'The body is no JSON object');
+  return { ...parsed };
+}
+
+const textOf = ({ body }: FastifyRequest) => (typeof body === 'string' ? body : '');
+
+function textsIn(parsed: Record<string, unknown>): Record<string, string> {
   return Object.fromEntries(
     Object.entries(parsed).filter((entry): entry is [string, string] => typeof entry[1] === 'string'),
   );
+}
+
+/** MCP clients, which run on desktops, do not say that they are native programs: their addresses do. */
+function withKind(metadata: Record<string, unknown>): Record<string, unknown> {
+  const { redirect_uris: uris } = metadata;
+  const isList = Array.isArray(uris) && uris.every((uri) => typeof uri === 'string');
+  return isList ? { application_type: kindOf(uris), ...metadata } : metadata;
 }
 
 /** The request as the provider is to see it: with a form for a body, and its own ids in the place of our tokens. */
