@@ -189,6 +189,24 @@ test.each([
   }
 });
 
+test('whoever builds the app reads how an address is allowed, on the page that refuses it', async () => {
+  const app = await startApp();
+  await configure(app, { allowedRedirectUrls: ['http://localhost:5173/*'] });
+  const query = new URLSearchParams({ redirect_to: 'https://app.example.com/?a=b', code_challenge: challenge });
+  const { text } = await app.as('nobody').get(`/auth/sign-in?${query}`);
+  expect(text.replaceAll('&quot;', '"')).toContain(
+    `-d &#39;{"allowedRedirectUrls":["http://localhost:5173/*","https://app.example.com/"]}&#39;`,
+  );
+});
+
+test.each(['verify', 'reset'])('a dead link is explained on %s, and nobody puts words into its mouth', async (page) => {
+  const { as } = await startApp();
+  const query = 'insforge_status=error&insforge_error=Call+555-0100+now';
+  const { text } = await as('nobody').get(`/auth/${page}?${query}`);
+  expect(text).toContain('The link has been used or has expired');
+  expect(text).not.toContain('555');
+});
+
 test('whoever came from no app is told so, and signs in nowhere', async () => {
   const provider = await startProvider();
   const browser = openBrowser(provider);
@@ -202,23 +220,24 @@ test('no other site sends a form in the name of a browser', async () => {
   const browser = openBrowser(provider);
   const own = await browser.open(addressOf(provider, 'sign-in'));
   const mine = /name="csrf" value="([^"]+)"/.exec(own.text)?.[1] ?? '';
-  const send = (csrf: string, cookie: string) =>
+  const send = (csrf: string, cookie: string, site = 'same-origin') =>
     fetch(addressOf(provider, 'sign-in'), {
       method: 'POST',
       redirect: 'manual',
-      headers: { cookie },
+      headers: { cookie, 'sec-fetch-site': site },
       body: new URLSearchParams({ ...ALICE, step: 'password', csrf }),
     });
   const cookie = [...browser.cookies].map(([name, value]) => `${name}=${value}`).join('; ');
   expect((await send(mine, '')).status, 'without the cookie').toBe(403);
   expect((await send('', cookie)).status, 'without the token').toBe(403);
   expect((await send(mine, `insforge_pages=${'x'.repeat(43)}`)).status, 'with the cookie of another').toBe(403);
+  expect((await send(mine, cookie, 'same-site')).status, 'from a neighbour that planted both').toBe(403);
   expect((await send(mine, cookie)).status).toBe(303);
   const headers = own.headers;
   expect(headers.get('x-frame-options')).toBe('DENY');
   expect(headers.get('cache-control')).toBe('no-store');
   expect(headers.get('content-security-policy')).toMatch(
-    /^default-src 'none'; style-src 'sha256-[^']+'; form-action 'self' http:\/\/localhost:5173;/,
+    /^default-src 'none'; style-src 'sha256-[^']+'; form-action 'self' http: https:;/,
   );
 });
 

@@ -1,5 +1,8 @@
+import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
+import { createServer, type RequestListener } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import * as oauth from 'openid-client';
 import { type Browser, chromium } from 'playwright-core';
 import { expect, onTestFinished, test } from 'vitest';
@@ -144,3 +147,35 @@ test.skipIf(!CHROMIUM)('a captcha that the browser blocks is explained; one that
   );
   expect(await explanation()).toBe('none');
 });
+
+test.skipIf(!CHROMIUM)('an app may be anywhere on this machine, and send people on from its callback', async () => {
+  const provider = await startProvider();
+  const home = await serve('127.0.0.1', (_request, response) => response.end('home'));
+  const callback = await serve('::1', (_request, response) => response.writeHead(302, { location: home }).end());
+  const page = await (await openBrowser()).newPage();
+  const query = new URLSearchParams({ redirect_to: callback, code_challenge: CHALLENGE });
+  await page.goto(`${provider.url}/auth/sign-in?${query}`);
+  await page.fill('[name=email]', ALICE.email);
+  await page.fill('[name=password]', ALICE.password);
+  await page.click('button >> text=Sign in');
+  await page.waitForURL(home);
+});
+
+test.skipIf(!CHROMIUM)('no page of another origin reads the token of a form', async () => {
+  const provider = await startProvider();
+  const neighbour = await serve('127.0.0.1', (_request, response) => response.end('neighbour'));
+  const page = await (await openBrowser()).newPage();
+  await page.goto(`${provider.url}/auth/sign-in`);
+  await page.goto(neighbour.replace('127.0.0.1', 'localhost'));
+  const read = `fetch('${provider.url}/auth/sign-in', { credentials: 'include' }).then(() => 'read', () => 'refused')`;
+  expect(await page.evaluate<string>(read)).toBe('refused');
+});
+
+/** @returns the URL */
+async function serve(host: string, answer: RequestListener): Promise<string> {
+  const server = createServer(answer);
+  await once(server.listen(0, host), 'listening');
+  onTestFinished(() => void server.close());
+  const { port } = server.address() as AddressInfo;
+  return `http://${host.includes(':') ? `[${host}]` : host}:${port}/`;
+}

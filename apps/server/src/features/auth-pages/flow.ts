@@ -15,7 +15,6 @@ export const FlowSchema = z.object({
   /** From the link of a mail. */
   token: z.string().max(200).optional(),
   insforge_status: z.string().max(40).optional(),
-  insforge_error: z.string().max(300).optional(),
 });
 export type Flow = z.infer<typeof FlowSchema>;
 

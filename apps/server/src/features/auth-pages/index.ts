@@ -11,7 +11,7 @@ export { captchaWidget, formTargetOf, hidden, type Page, renderPage } from './la
 export { readPageSettings } from './look.ts';
 export { providerButtons } from './pages.ts';
 export { problemOf } from './problems.ts';
-export { sendPage } from './send.ts';
+export { pageHeaders, sendPage } from './send.ts';
 export { codeForm, passwordForm } from './sign-in-forms.ts';
 
 interface AuthPagesOptions {

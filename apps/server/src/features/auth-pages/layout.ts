@@ -91,9 +91,12 @@ export function captchaWidget(captcha: PublicCaptcha | undefined, purpose: Captc
 <noscript><p class="problem">To keep programs away, this form needs JavaScript.</p></noscript>`;
 }
 
-/** How a policy names the place of an address. Browsers know no origin for schemes of apps: there, it is the scheme. */
-export function formTargetOf({ protocol, origin }: URL): string {
-  return /^https?:$/.test(protocol) ? origin : protocol;
+/**
+ * What a policy must allow so that the answer to a form may lead to an address, and on from there. Browsers hold
+ * form-action against every redirect on the way, and apps send people on from their callback, often to another host.
+ */
+export function formTargetOf({ protocol }: URL): string {
+  return protocol === 'http:' ? 'http: https:' : protocol;
 }
 
 function policyOf(
@@ -139,7 +142,7 @@ const styleOf = (accent: string) => `
 * { box-sizing: border-box }
 body { margin: 0; min-height: 100vh; min-height: 100dvh; display: grid; place-content: center; justify-items: center;
   grid-template-columns: minmax(0, 26rem); padding: 1.5rem 1rem; background: var(--page); color: var(--text);
-  font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif }
+  font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; overflow-wrap: anywhere }
 main { width: 100%; padding: 2rem; background: var(--card); border: 1px solid var(--line); border-radius: 16px;
   box-shadow: 0 1px 2px rgb(0 0 0 / .06), 0 12px 32px rgb(0 0 0 / .06) }
 header { display: flex; align-items: center; gap: .6rem; margin-bottom: 1.5rem }
@@ -147,10 +150,9 @@ header img { max-height: 40px; max-width: 12rem }
 .mark { display: grid; place-content: center; width: 36px; height: 36px; border-radius: 10px; background: var(--accent);
   color: var(--ink); font-weight: 700 }
 .name { font-weight: 600 }
-h1 { margin: 0; font-size: 1.5rem; line-height: 1.25; letter-spacing: -.01em; overflow-wrap: anywhere }
+h1 { margin: 0; font-size: 1.5rem; line-height: 1.25; letter-spacing: -.01em }
 p { margin: .5rem 0 0 }
 .lead, .aside, footer { color: var(--soft) }
-.lead { overflow-wrap: anywhere }
 .problem, .notice { margin-top: 1rem; padding: .65rem .85rem; border-radius: 10px; font-size: .925rem }
 .problem { color: var(--problem); background: var(--problem-page) }
 .notice { color: var(--notice); background: var(--notice-page) }

@@ -1,5 +1,6 @@
 import type { PublicAuthConfig } from '@insforge/contract/auth.ts';
 import type { PageSettings } from '@insforge/contract/auth-pages.ts';
+import { DEAD_LINK } from '#features/auth/index.ts';
 import type { Flow } from './flow.ts';
 import type { Html } from './html.ts';
 import {
@@ -127,7 +128,9 @@ export const NOBODY_ASKED = {
 
 export const isReady = ({ target, flow }: View) => target !== undefined && flow.code_challenge !== undefined;
 
-const problemIn = ({ insforge_error: text }: Flow): Problem | undefined => (text === undefined ? undefined : { text });
+/** Not in the words of the address, which anybody can have written. */
+const problemIn = ({ insforge_status: status }: Flow): Problem | undefined =>
+  status === 'error' ? { text: DEAD_LINK } : undefined;
 
 function failed(problem: Problem | undefined, status = 400): Partial<Outcome> {
   if (problem === undefined) return {};

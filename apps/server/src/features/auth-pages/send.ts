@@ -1,7 +1,16 @@
 import type { FastifyReply } from 'fastify';
 import type { Page } from './layout.ts';
 
-/** Sends a page. Its address may carry a code, and nobody may put it into a frame or keep it. */
+/** What a page is sent with. Its address may carry a code, and nobody may put it into a frame or keep it. */
+export const pageHeaders = (page: Page) => ({
+  'content-security-policy': page.contentSecurityPolicy,
+  'x-content-type-options': 'nosniff',
+  'x-frame-options': 'DENY',
+  'referrer-policy': 'no-referrer',
+  'cache-control': 'no-store',
+});
+
+/** Sends a page, to nobody but the browser: a page of another origin that read it would have the token of its forms. */
 export function sendPage(
   reply: FastifyReply,
   page: Page,
@@ -11,13 +20,8 @@ export function sendPage(
   if (retryAfterSeconds !== undefined) reply.header('retry-after', retryAfterSeconds);
   return reply
     .status(status)
-    .headers({
-      'content-security-policy': page.contentSecurityPolicy,
-      'x-content-type-options': 'nosniff',
-      'x-frame-options': 'DENY',
-      'referrer-policy': 'no-referrer',
-      'cache-control': 'no-store',
-    })
+    .removeHeader('access-control-allow-origin')
+    .headers(pageHeaders(page))
     .type('text/html; charset=utf-8')
     .send(page.html);
 }

@@ -37,6 +37,7 @@ export { createCaptcha } from './captcha/captcha.ts';
 export { CAPTCHAS } from './captcha/providers.ts';
 export { readAuthConfig } from './config.ts';
 export { createFrontDoor, type FrontDoor, type Proved } from './front-door.ts';
+export { DEAD_LINK } from './routes/email-links.ts';
 export { ownSessionOf, requireOwnSession } from './routes/own-session.ts';
 
 interface AuthOptions {

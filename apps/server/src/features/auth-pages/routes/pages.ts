@@ -9,6 +9,7 @@ import { addressOf } from '#platform/http/caller.ts';
 import { logFailure } from '#platform/http/leaving.ts';
 import { FlowSchema, pageUrl } from '../flow.ts';
 import { acceptForms, captchaTokenIn, type FormGuard } from '../forms.ts';
+import { html } from '../html.ts';
 import { formTargetOf, renderPage } from '../layout.ts';
 import { readPageSettings } from '../look.ts';
 import {
@@ -236,8 +237,10 @@ async function tryTo(
 }
 
 async function showError({ db }: PageOptions, error: unknown, request: FastifyRequest, reply: FastifyReply) {
-  const { status, message, cause } = toAppError(error);
+  const { status, message, cause, details, nextActions } = toAppError(error);
   if (status >= 500) logFailure(cause ?? error, request, reply);
-  const content = { title: 'This did not work', problem: message };
+  const isRefused = details?.allowedRedirectUrls !== undefined;
+  const body = isRefused ? html`<p class="lead">For whoever builds the app: ${nextActions}</p>` : undefined;
+  const content = { title: 'This did not work', problem: message, ...(body ? { body } : {}) };
   return sendPage(reply, renderPage(await readPageSettings(db.system), content), status);
 }

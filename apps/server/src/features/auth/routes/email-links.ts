@@ -8,7 +8,8 @@ import { withParameters } from '../redirects.ts';
 import { readRedirect, verifyByLink } from '../verification.ts';
 import { LIMITS } from './limits.ts';
 
-const DEAD_LINK = 'The link has been used or has expired';
+/** What people are told of a link that is of no use any more. */
+export const DEAD_LINK = 'The link has been used or has expired';
 
 /** What the links in mails open. The browser is sent on to the app, or to our own pages where no app wants it. */
 export const emailLinkRoutes: FastifyPluginAsyncZod<{ auth: EmailAuth }> = async (app, { auth }) => {
