@@ -2,7 +2,7 @@ import { createRemoteJWKSet, decodeJwt, decodeProtectedHeader, jwtVerify } from 
 import * as oauth from 'openid-client';
 import { expect, test } from 'vitest';
 import { bearer } from '../auth/client.ts';
-import { discover, registerClient, signInWith, startProvider } from './flow.ts';
+import { CALLBACK, discover, registerClient, signInWith, startProvider } from './flow.ts';
 
 test('a confidential client signs a user in, reads who it is, refreshes and revokes', async () => {
   const provider = await startProvider();
@@ -81,4 +81,29 @@ test('others verify the tokens with the keys that the discovery document names',
 
   const unsigned = tokens.access_token.replace(/[^.]+$/, 'A'.repeat(342));
   await expect(jwtVerify(unsigned, keys, access)).rejects.toThrow('signature verification failed');
+});
+
+test('what ends the tokens of one device leaves the others of the user alone', async () => {
+  const provider = await startProvider();
+  const config = await discover(provider, await registerClient(provider));
+  const phone = (await signInWith(provider, config)).tokens;
+  const desktop = (await signInWith(provider, config)).tokens;
+  await oauth.tokenRevocation(config, phone.refresh_token ?? '');
+  expect(await oauth.tokenIntrospection(config, phone.access_token)).toEqual({ active: false });
+  expect(await oauth.tokenIntrospection(config, desktop.access_token)).toMatchObject({ active: true });
+  await oauth.refreshTokenGrant(config, desktop.refresh_token ?? '');
+});
+
+test('a request may come as a form', async () => {
+  const provider = await startProvider();
+  const config = await discover(provider, await registerClient(provider));
+  const url = oauth.buildAuthorizationUrl(config, {
+    redirect_uri: CALLBACK,
+    scope: 'openid',
+    code_challenge: await oauth.calculatePKCECodeChallenge(oauth.randomPKCECodeVerifier()),
+    code_challenge_method: 'S256',
+  });
+  const page = await fetch(url.origin + url.pathname, { method: 'POST', body: url.searchParams, redirect: 'manual' });
+  const next = new URL(page.headers.get('location') ?? '', url);
+  expect({ status: page.status, next: next.href }).toEqual({ status: 303, next: url.href });
 });

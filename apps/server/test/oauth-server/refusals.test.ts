@@ -59,6 +59,7 @@ test.each([
   const page = await openBrowser(provider).open(provider.url + request(clientId, change));
   expect(page).toMatchObject({ status: 400, text: expect.stringContaining(says) });
   expect(page.headers.get('content-security-policy')).toContain(`default-src 'none'`);
+  expect(page.headers.get('x-content-type-options')).toBe('nosniff');
 });
 
 test('a user who does not allow it is sent back with access_denied', async () => {
@@ -273,7 +274,12 @@ test('an address opens the authorization page a hundred times a minute', async (
       headers: { 'x-forwarded-for': address },
     });
   for (let count = 0; count < 100; count++) expect((await from('198.51.100.7')).status).toBe(303);
-  expect((await from('198.51.100.7')).status).toBe(429);
+  const refused = await from('198.51.100.7');
+  expect({ status: refused.status, text: await refused.text() }).toEqual({
+    status: 429,
+    text: expect.stringContaining('Too many requests from this address'),
+  });
+  expect(refused.headers.get('content-type')).toBe('text/html; charset=utf-8');
   expect((await from('198.51.100.8')).status, 'another address').toBe(303);
 });
 

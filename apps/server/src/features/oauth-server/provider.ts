@@ -2,6 +2,7 @@ import { createHmac } from 'node:crypto';
 import { OAUTH_SCOPES, RedirectUrisSchema } from '@insforge/contract/oauth-server.ts';
 import type { Adapter, AdapterPayload, Configuration, KoaContextWithOIDC, Provider } from 'oidc-provider';
 import type { FrontDoor } from '#features/auth/index.ts';
+import { pageHeaders } from '#features/auth-pages/index.ts';
 import type { Platform } from '#platform/platform.ts';
 import { findClientMetadata, makeClientId, storeDynamicClient } from './clients.ts';
 import { errorPage } from './pages.ts';
@@ -120,7 +121,7 @@ async function configure(parts: ProviderParts): Promise<Configuration> {
     loadExistingGrant: (ctx) => loadGrant(ctx, parts),
     renderError: async (ctx, { error, error_description: description }) => {
       const page = await errorPage(db, { error, description });
-      ctx.set({ 'content-security-policy': page.contentSecurityPolicy, 'x-frame-options': 'DENY' });
+      ctx.set(pageHeaders(page));
       ctx.type = 'html';
       ctx.body = page.html;
     },
@@ -142,17 +143,26 @@ function toClaims({ id, email, emailVerified, profile, updatedAt }: User) {
   };
 }
 
-/** What the user granted before, also in another browser: nobody is asked twice for the same. */
+/**
+ * What the user granted before, also in another browser: nobody is asked twice for the same. Each browser has a grant
+ * of its own, so that what ends the tokens of one device leaves the others alone.
+ */
 async function loadGrant(ctx: KoaContextWithOIDC, { platform: { db, cipher } }: ProviderParts) {
   const { client, session, result, provider } = ctx.oidc;
   const [userId, clientId] = [session?.accountId, client?.clientId];
   if (userId === undefined || clientId === undefined) return undefined;
-  const grantId =
-    result?.consent?.grantId ??
-    session?.grantIdFor(clientId) ??
-    (await findGrantId(db.system, cipher, { userId, clientId }));
-  const grant = grantId === undefined ? undefined : await provider.Grant.find(grantId);
-  return grant?.accountId === userId && grant.clientId === clientId ? grant : undefined;
+  const find = async (id: string | undefined) => {
+    const grant = id === undefined ? undefined : await provider.Grant.find(id);
+    return grant?.accountId === userId && grant.clientId === clientId ? grant : undefined;
+  };
+  const own = await find(result?.consent?.grantId ?? session?.grantIdFor(clientId));
+  const latest = await find(await findGrantId(db.system, cipher, { userId, clientId }));
+  if (!latest || latest.jti === own?.jti) return own;
+  const grant = own ?? new provider.Grant({ accountId: userId, clientId });
+  grant.addOIDCScope(latest.getOIDCScope());
+  grant.addOIDCClaims(latest.getOIDCClaims());
+  await grant.save();
+  return grant;
 }
 
 /**

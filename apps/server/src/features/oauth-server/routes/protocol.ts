@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream';
 import type { FastifyInstance, FastifyPluginAsync, FastifyReply, FastifyRequest } from 'fastify';
 import type { Provider } from 'oidc-provider';
+import { sendPage } from '#features/auth-pages/index.ts';
 import type { Db } from '#platform/db/db.ts';
 import { AppError, toAppError } from '#platform/errors.ts';
 import { bearerOf } from '#platform/http/caller.ts';
@@ -9,6 +10,7 @@ import type { AccessTokens } from '#platform/tokens/access-tokens.ts';
 import { kindOf } from '../clients.ts';
 import { describe } from '../discovery.ts';
 import { sayWhoAsks } from '../forwarded.ts';
+import { errorPage } from '../pages.ts';
 import { PATHS } from '../paths.ts';
 import { readDynamicRegistration } from '../settings.ts';
 
@@ -44,7 +46,12 @@ export const protocolRoutes: FastifyPluginAsync<ProtocolOptions> = async (
 ) => {
   acceptText(app);
   app.addHook('onRequest', sayWhoAsks);
-  app.setErrorHandler(renderOAuthError);
+  app.setErrorHandler(async (error, request, reply) => {
+    const isPage = request.routeOptions.url?.startsWith(PATHS.authorization);
+    if (!isPage) return renderOAuthError(error, request, reply);
+    const { status, name, message } = toOAuthError(error, request, reply);
+    return sendPage(reply, await errorPage(db, { error: name, description: message }), status);
+  });
 
   const serve = async (request: FastifyRequest, reply: FastifyReply, body?: Record<string, string>) => {
     const callback = (await provider()).callback();
@@ -63,6 +70,10 @@ export const protocolRoutes: FastifyPluginAsync<ProtocolOptions> = async (
   const authorize = { config: { rateLimit: LIMITS.authorize } };
   app.get(PATHS.authorization, authorize, (request, reply) => serve(request, reply));
   app.get(`${PATHS.authorization}/:uid`, authorize, (request, reply) => serve(request, reply));
+  // https://openid.net/specs/openid-connect-core-1_0.html#AuthRequest wants both methods.
+  app.post(PATHS.authorization, authorize, (request, reply) =>
+    reply.redirect(`${PATHS.authorization}?${new URLSearchParams(formOf(request))}`, 303),
+  );
   app.post(PATHS.token, { config: { rateLimit: LIMITS.token } }, (request, reply) =>
     serve(request, reply, formOf(request)),
   );
@@ -179,7 +190,7 @@ function withBody({ raw }: FastifyRequest, body: string, type: string): typeof r
 }
 
 /** https://www.rfc-editor.org/rfc/rfc6749#section-5.2 */
-function renderOAuthError(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+function toOAuthError(error: unknown, request: FastifyRequest, reply: FastifyReply) {
   const { status, code, message, cause, nextActions } = toAppError(error);
   if (status >= 500) logFailure(cause ?? error, request, reply);
   const name =
@@ -190,6 +201,11 @@ function renderOAuthError(error: unknown, request: FastifyRequest, reply: Fastif
         : status >= 500
           ? 'server_error'
           : 'invalid_request';
+  return { status, name, message, nextActions };
+}
+
+function renderOAuthError(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  const { status, name, message, nextActions } = toOAuthError(error, request, reply);
   return reply
     .status(status)
     .header('cache-control', 'no-store')
