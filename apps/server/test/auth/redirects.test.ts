@@ -107,6 +107,19 @@ const TABLE: (Row & { what: string })[] = [
     refused: ['http://[::2]:3000/a', 'http://[0:0:0:0:0:0:0:1]:3000/a', 'http://[::1]/a'],
   },
   {
+    what: 'all of an app scheme, but not of the web',
+    list: ['myapp://**', 'exp://**', 'https://**'],
+    allowed: ['myapp://callback', 'myapp://auth/callback?x=y', 'myapp:///auth', 'exp://192.168.1.5:8081/--/auth'],
+    refused: [
+      'myapp:/callback',
+      'myapps://auth/callback',
+      'myapp://user@auth/callback',
+      'myapp://auth/../callback',
+      'https://evil.example/callback',
+      'https://evil.example/',
+    ],
+  },
+  {
     what: 'an app scheme',
     list: ['myapp://callback', 'other:/done/*'],
     allowed: ['myapp://callback', 'MYAPP://callback', 'myapp://Callback', 'myapp://callback?x=y', 'other:/done/a'],

@@ -121,6 +121,8 @@ function matches(pattern: string, url: URL): boolean {
   const [, scheme = '', authority, path = '', query] = PATTERN.exec(pattern) ?? [];
   if (scheme.toLowerCase() !== url.protocol) return false;
   if ((authority === undefined) !== !url.href.startsWith(`${url.protocol}//`)) return false;
+  // An app scheme is the app's own, whatever follows.
+  if (authority === '//**' && path === '' && query === undefined && !WEB.has(url.protocol)) return true;
   const { host, port } = splitAuthority(authority?.slice(2) ?? '');
   if (!matchesHost(host, url.hostname.toLowerCase())) return false;
   const isPort = port === '*' || (port === undefined ? url.port === '' : isPortOf(port, url));
