@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify';
-import { auth, createCaptcha, createFrontDoor, readAuthConfig } from '#features/auth/index.ts';
+import { auth, createCaptcha, createFrontDoor, createMailLimit, readAuthConfig } from '#features/auth/index.ts';
 import { authPages } from '#features/auth-pages/index.ts';
 import { email } from '#features/email/index.ts';
 import { health } from '#features/health/index.ts';
@@ -54,21 +54,22 @@ async function registerFeatures(
   await app.register(health, { db, version: config.version });
   const captcha = createCaptcha({ platform, log, verifyUrl: config.captchaVerifyUrl });
   app.addHook('onClose', () => captcha.close());
-  const { adminUsername, apiBaseUrl, allowPrivateNetwork, mailLimitPerIp, oauth } = config;
+  const mailLimit = createMailLimit(app, platform, config.mailLimitPerIp);
+  const { adminUsername, apiBaseUrl, allowPrivateNetwork, oauth } = config;
   await app.register(auth, {
     platform,
     log,
     captcha,
+    mailLimit,
     adminUsername,
     apiBaseUrl,
     allowPrivateNetwork,
-    mailLimitPerIp,
     oauth,
   });
   await app.register(email, { platform, allowPrivateNetwork, log });
   const door = createFrontDoor(platform, captcha, apiBaseUrl);
   await app.register(oauthServer, { platform, door, apiBaseUrl });
-  await app.register(authPages, { platform, door, apiBaseUrl });
+  await app.register(authPages, { platform, door, mailLimit, apiBaseUrl });
   const { requireUser, requireAdmin } = platform.guards;
   await app.register(records, {
     db,

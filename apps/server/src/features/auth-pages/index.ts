@@ -1,5 +1,5 @@
 import type { FastifyPluginAsync } from 'fastify';
-import type { FrontDoor } from '#features/auth/index.ts';
+import type { FrontDoor, MailLimit } from '#features/auth/index.ts';
 import type { Platform } from '#platform/platform.ts';
 import { createFormGuard } from './forms.ts';
 import { pageRoutes } from './routes/pages.ts';
@@ -17,14 +17,18 @@ export { codeForm, passwordForm } from './sign-in-forms.ts';
 interface AuthPagesOptions {
   platform: Pick<Platform, 'db' | 'guards' | 'jwtSecret'>;
   door: FrontDoor;
+  mailLimit: MailLimit;
   apiBaseUrl: string;
 }
 
 /** Pages to sign in, sign up, verify and reset at `/auth/*`, for apps that do not draw their own. */
-export const authPages: FastifyPluginAsync<AuthPagesOptions> = async (app, { platform, door, apiBaseUrl }) => {
+export const authPages: FastifyPluginAsync<AuthPagesOptions> = async (
+  app,
+  { platform, door, mailLimit, apiBaseUrl },
+) => {
   const { db, guards, jwtSecret } = platform;
   const formGuard = createFormGuard(jwtSecret, apiBaseUrl.startsWith('https:'));
-  await app.register(pageRoutes, { db, door, formGuard });
+  await app.register(pageRoutes, { db, door, mailLimit, formGuard });
   await app.register(async (admins) => {
     admins.addHook('onRequest', guards.requireAdmin);
     await admins.register(pageSettingsRoutes, { db });

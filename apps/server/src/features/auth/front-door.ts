@@ -32,6 +32,9 @@ type Typed<Fields> = Fields & { address: string | null };
 /** The token of the captcha, where the form has one, and who sent it. */
 type Solved = Typed<{ captchaToken: string | undefined }>;
 
+/** The same of somebody who asks for a mail. `countMail` throws where their network address has asked for too many. */
+type Asked = Solved & { countMail: () => Promise<void> };
+
 /**
  * Proving who one is, for pages that this server shows itself. Nothing here opens a session: that is for whoever
  * the page sends the browser back to. All of it throws what the API would answer.
@@ -47,10 +50,10 @@ export interface FrontDoor {
     page: string,
     solved: Solved,
   ): Promise<{ mustVerify: true } | { mustVerify: false; proved: Proved }>;
-  sendVerification(email: string, page: string, solved: Solved | 'already'): Promise<void>;
+  sendVerification(email: string, page: string, asked: Asked | 'already'): Promise<void>;
   /** Verifies the address with the code of a mail. */
   verify(given: Typed<{ email: string; otp: string }>): Promise<Proved>;
-  sendReset(email: string, page: string, solved: Solved): Promise<void>;
+  sendReset(email: string, page: string, asked: Asked): Promise<void>;
   /** Sets a new password for the code of a mail. */
   resetByCode(given: Typed<{ email: string; code: string; newPassword: string }>): Promise<void>;
   resetByToken(given: Typed<{ token: string; newPassword: string }>): Promise<void>;
@@ -90,6 +93,10 @@ export function createFrontDoor(
   };
   const checkCaptcha = (purpose: CaptchaPurpose, { captchaToken: token, address }: Solved) =>
     captcha.check(purpose, { token, address });
+  const checkAsked = async (asked: Asked) => {
+    await asked.countMail();
+    await checkCaptcha('mail', asked);
+  };
   const enter = async (proof: Proof): Promise<Proved> => {
     const { password, emailVerified } = await letIn(auth.db, proof, async (_tx, standing) => standing);
     // Another password, or an owner who has proved their address since, and it is somebody else's account.
@@ -114,14 +121,14 @@ export function createFrontDoor(
       await db.system.tx((tx) => sendFirstVerification(auth, tx, proof.user, new URL(apiBaseUrl + page)));
       return { mustVerify };
     },
-    async sendVerification(email, page, solved) {
-      if (solved !== 'already') await checkCaptcha('mail', solved);
+    async sendVerification(email, page, asked) {
+      if (asked !== 'already') await checkAsked(asked);
       await sendVerification(auth, { email, redirectTo: apiBaseUrl + page });
     },
     verify: async ({ address, ...given }) => enter(await verifyByCode(auth, given, address)),
 
-    async sendReset(email, page, solved) {
-      await checkCaptcha('mail', solved);
+    async sendReset(email, page, asked) {
+      await checkAsked(asked);
       await sendReset(auth, { email, redirectTo: apiBaseUrl + page });
     },
     async resetByCode({ email, code, newPassword, address }) {

@@ -21,7 +21,7 @@ import { mailCodeRoutes, mailRequestRoutes } from './routes/email.ts';
 import { emailLinkRoutes } from './routes/email-links.ts';
 import { ownFactorRoutes, secondFactorRoutes, userFactorRoutes } from './routes/factors.ts';
 import { jwksRoutes } from './routes/jwks.ts';
-import { createMailLimit } from './routes/mail-limit.ts';
+import type { MailLimit } from './routes/mail-limit.ts';
 import { oauthRoutes } from './routes/oauth.ts';
 import { customOAuthConfigRoutes, oauthConfigRoutes } from './routes/oauth-configs.ts';
 import { requireOwnSession } from './routes/own-session.ts';
@@ -38,6 +38,7 @@ export { CAPTCHAS } from './captcha/providers.ts';
 export { readAuthConfig } from './config.ts';
 export { createFrontDoor, type FrontDoor, type Proved } from './front-door.ts';
 export { DEAD_LINK } from './routes/email-links.ts';
+export { createMailLimit, type MailLimit } from './routes/mail-limit.ts';
 export { ownSessionOf, requireOwnSession } from './routes/own-session.ts';
 
 interface AuthOptions {
@@ -45,7 +46,7 @@ interface AuthOptions {
   captcha: Captcha;
   adminUsername: string;
   apiBaseUrl: string;
-  mailLimitPerIp: number;
+  mailLimit: MailLimit;
   allowPrivateNetwork: boolean;
   log: Logger;
   oauth: {
@@ -63,7 +64,7 @@ const MAX_BODY_BYTES = 1024 * 1024;
 export const auth: FastifyPluginAsync<AuthOptions> = async (app, { platform, adminUsername, ...options }) => {
   const { db, listener, cipher, keys, tokens, guards, jwtSecret, adminPassword } = platform;
   const customClaims = createCustomClaims(db, listener);
-  const { log, captcha, apiBaseUrl, mailLimitPerIp, allowPrivateNetwork } = options;
+  const { log, captcha, mailLimit, apiBaseUrl, allowPrivateNetwork } = options;
   const parts: EmailAuth = {
     db,
     tokens,
@@ -75,7 +76,6 @@ export const auth: FastifyPluginAsync<AuthOptions> = async (app, { platform, adm
     codes: createEmailCodes(jwtSecret),
     apiBaseUrl,
   };
-  const mailLimit = createMailLimit(app, { db, keys }, mailLimitPerIp);
   const { credentials, ownHosts } = options.oauth;
   const oauth = openOAuth({ db, cipher, log, jwtSecret, apiBaseUrl, allowPrivateNetwork, ownHosts });
   app.addHook('onClose', () => oauth.close());

@@ -2,7 +2,7 @@ import { EmailSchema } from '@insforge/contract/auth.ts';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
-import type { FrontDoor, Proved } from '#features/auth/index.ts';
+import type { FrontDoor, MailLimit, Proved } from '#features/auth/index.ts';
 import type { Db } from '#platform/db/db.ts';
 import { AppError, toAppError } from '#platform/errors.ts';
 import { addressOf } from '#platform/http/caller.ts';
@@ -30,6 +30,7 @@ import { providerRoutes } from './providers.ts';
 interface PageOptions {
   db: Db;
   door: FrontDoor;
+  mailLimit: MailLimit;
   formGuard: FormGuard;
 }
 
@@ -128,6 +129,8 @@ export const pageRoutes: FastifyPluginAsyncZod<PageOptions> = async (app, option
 interface Solved {
   captchaToken: string | undefined;
   address: string | null;
+  /** Counts a mail that was asked for. @throws AppError TOO_MANY_REQUESTS */
+  countMail: () => Promise<void>;
 }
 
 interface PageDefinition {
@@ -137,16 +140,17 @@ interface PageDefinition {
 }
 
 function page(app: FastifyInstance, options: PageOptions, name: string, { show, submit }: PageDefinition): void {
-  const { formGuard } = options;
+  const { formGuard, mailLimit } = options;
   app.get(`/auth/${name}`, { config: perMinute(1000) }, async (request, reply) => {
     const view = await look(options, request, reply);
     return display(reply, view, show(view));
   });
-  app.post(`/auth/${name}`, { config: perMinute(1000) }, async (request, reply) => {
+  app.post(`/auth/${name}`, { config: perMinute(name === 'sign-up' ? 100 : 1000) }, async (request, reply) => {
     const form = FormSchema.parse(request.body ?? {});
     formGuard.check(request, form.csrf);
     const view = await look(options, request, reply);
-    const solved = { captchaToken: captchaTokenIn({ ...(request.body ?? {}) }), address: addressOf(request) };
+    const captchaToken = captchaTokenIn({ ...(request.body ?? {}) });
+    const solved = { captchaToken, address: addressOf(request), countMail: () => mailLimit(request, reply) };
     const next = await submit(view, form, solved);
     return typeof next === 'string' ? reply.redirect(next, 303) : display(reply, view, next);
   });

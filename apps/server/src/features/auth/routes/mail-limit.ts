@@ -1,4 +1,4 @@
-import type { FastifyInstance, onRequestAsyncHookHandler } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { readSmtpSettings } from '#features/email/index.ts';
 import type { Db } from '#platform/db/db.ts';
 import { AppError } from '#platform/errors.ts';
@@ -7,8 +7,11 @@ import type { AccessKeys } from '#platform/tokens/access-keys.ts';
 
 const WINDOW_MINUTES = 15;
 
+/** Counts a request for a mail. @throws AppError TOO_MANY_REQUESTS */
+export type MailLimit = (request: FastifyRequest, reply: FastifyReply) => Promise<void>;
+
 /**
- * Limits how many mails one network address may ask for, over all routes that send some. An office or a server
+ * Limits how many mails one network address may ask for, over all routes and pages that send some. An office or a server
  * that works for many users is one address: the API key is not counted, and MAIL_LIMIT_PER_IP changes the number.
  * Nor is anybody counted while there is no mail server, because then no stranger is written to.
  */
@@ -16,7 +19,7 @@ export function createMailLimit(
   app: FastifyInstance,
   { db, keys }: { db: Db; keys: AccessKeys },
   max: number,
-): onRequestAsyncHookHandler {
+): MailLimit {
   const count = app.createRateLimit({ max, timeWindow: `${WINDOW_MINUTES} minutes` });
   return async (request, reply) => {
     if ((await hasApiKey(keys, request)) || max === 0 || !(await readSmtpSettings(db.system)).enabled) return;
