@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { mailsTo } from '../email/smtp.ts';
 import { startApp, type TestApp } from '../harness.ts';
 import { bearer, ownToken, refresh } from './client.ts';
-import { ADA, ask, codeFor, configure, notThe, register } from './email-client.ts';
+import { ADA, ask, codeFor, configure, endCooldown, notThe, register } from './email-client.ts';
 
 const NEW_PASSWORD = 'quite another one';
 const NEW_EMAIL = 'ada@lovelace.example';
@@ -21,6 +21,8 @@ async function startSignedIn(environment = {}) {
     post: (path: string, change?: unknown) => app.as('nobody').post(path, change, headers),
   };
 }
+
+type SignedIn = Awaited<ReturnType<typeof startSignedIn>>;
 
 const signIn = ({ as }: TestApp, password: string, email = ADA.email) =>
   as('nobody').post('/api/auth/sessions?client_type=mobile', { email, password });
@@ -89,6 +91,15 @@ test('an address that somebody has is answered like any other, and gets no mail'
   expect(taken.status).toBe(202);
   expect(taken.body).toEqual(free.body);
   expect(await mailsTo(app, NEW_EMAIL)).toEqual([]);
+  // Nor is it told by a second request, or by what is stored.
+  const again = [
+    await put(EMAIL, { ...PROOF, newEmail: NEW_EMAIL }),
+    await put(EMAIL, { ...PROOF, newEmail: 'free@example.com' }),
+  ];
+  expect(again.map(({ status }) => status)).toEqual([429, 429]);
+  expect(await app.sql('select email, otp_type, expires_at > now() as live from auth.email_otps order by 1')).toEqual(
+    [NEW_EMAIL, 'free@example.com'].map((email) => ({ email, otp_type: 'NUMERIC_CODE', live: true })),
+  );
 });
 
 test('an address that was taken meanwhile stays with whoever was first', async () => {
@@ -148,6 +159,46 @@ test('wrong passwords are counted together with failed sign-ins', async () => {
     await put(PASSWORD, { currentPassword: 'wrong', newPassword: NEW_PASSWORD });
   expect((await put(PASSWORD, { ...PROOF, newPassword: NEW_PASSWORD })).status).toBe(429);
   expect((await signIn(app, ADA.password)).status).toBe(429);
+});
+
+test.each([
+  {
+    what: 'for a proof',
+    to: ADA.email,
+    ask: ({ post }: SignedIn) => post('/api/auth/email/send-reauthentication'),
+    use: ({ put }: SignedIn, otp: string) => put(PASSWORD, { otp, newPassword: NEW_PASSWORD }),
+  },
+  {
+    what: 'for a new address',
+    to: NEW_EMAIL,
+    ask: ({ put }: SignedIn) => put(EMAIL, { ...PROOF, newEmail: NEW_EMAIL }),
+    use: ({ post }: SignedIn, otp: string) => post(`${EMAIL}/confirm`, { email: NEW_EMAIL, otp }),
+  },
+])('wrong codes $what are counted, and a new mail gives no new attempts', async ({ to, ask: send, use }) => {
+  const parts = await startSignedIn();
+  const { app } = parts;
+  const newCode = async () => {
+    await endCooldown(app);
+    expect((await send(parts)).status).toBe(202);
+    return codeFor(app, to);
+  };
+  const statuses: number[] = [];
+  for (let attempt = 0; attempt < 6; attempt++) statuses.push((await use(parts, notThe(await newCode()))).status);
+  expect(statuses).toEqual([...Array(5).fill(400), 429]);
+  const otp = await newCode();
+  expect((await use(parts, otp)).status).toBe(429);
+  await app.sql('update auth.login_failures set free_at = null');
+  expect((await use(parts, otp)).status).toBe(200);
+});
+
+test('of twenty uses of one code at once, one changes the password', async () => {
+  const { app, put, post } = await startSignedIn();
+  await post('/api/auth/email/send-reauthentication');
+  const otp = await codeFor(app, ADA.email);
+  const replies = await Promise.all(
+    Array.from({ length: 20 }, (_, n) => put(PASSWORD, { otp, newPassword: `${NEW_PASSWORD} ${n}` })),
+  );
+  expect(replies.filter(({ status }) => status === 200)).toHaveLength(1);
 });
 
 test('a code to sign in with is no proof for a change', async () => {

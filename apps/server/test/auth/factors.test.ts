@@ -170,6 +170,52 @@ test('of twenty uses of one recovery code at once, each with a challenge of its 
   expect(await app.sql('select from auth.recovery_codes where user_id = $1', [user.id])).toHaveLength(9);
 });
 
+test('new recovery codes take a code, without which the old ones stay', async () => {
+  const app = await startApp();
+  const { recoveryCodes, accessToken } = await enrolled(app);
+  const { post } = app.as('nobody');
+  const before = await app.sql('select code_hash from auth.recovery_codes order by 1');
+  for (const body of [undefined, {}, { code: '000000' }, { code: 'aaaa-aaaa-aaaa-aaaa' }]) {
+    expect((await post(`${FACTORS}/recovery-codes`, body, bearer(accessToken))).status).toBe(400);
+  }
+  expect(await app.sql('select code_hash from auth.recovery_codes order by 1')).toEqual(before);
+  const spent = await post(`${FACTORS}/recovery-codes`, { code: recoveryCodes[0] }, bearer(accessToken));
+  expect(spent.body.recoveryCodes).toHaveLength(10);
+});
+
+test('a session that has shown one factor of two adds no other', async () => {
+  const app = await startApp();
+  const { accessToken } = await enrolled(app);
+  const { post } = app.as('nobody');
+  const { body: begun } = await post(FACTORS, undefined, bearer(accessToken));
+  await app.sql(`update auth.sessions set aal = 'aal1'`);
+  const code = codeOf(begun.secret, 0);
+  for (const refused of [
+    await post(FACTORS, undefined, bearer(accessToken)),
+    await post(`${FACTORS}/${begun.id}/verify`, { code }, bearer(accessToken)),
+  ]) {
+    expect(refused).toMatchObject({ status: 403, body: { error: 'FORBIDDEN' } });
+  }
+  await app.sql(`update auth.sessions set aal = 'aal2'`);
+  expect((await post(`${FACTORS}/${begun.id}/verify`, { code }, bearer(accessToken))).status).toBe(200);
+});
+
+test('an account has five authenticators at most', async () => {
+  const app = await startApp();
+  let { accessToken } = await enrolled(app);
+  const { post } = app.as('nobody');
+  for (let more = 0; more < 4; more++) {
+    const { body: factor } = await post(FACTORS, undefined, bearer(accessToken));
+    const code = codeOf(factor.secret, 0);
+    accessToken = (await post(`${FACTORS}/${factor.id}/verify`, { code }, bearer(accessToken))).body.accessToken;
+  }
+  expect(await post(FACTORS, undefined, bearer(accessToken))).toMatchObject({
+    status: 400,
+    body: { error: 'INVALID_INPUT', message: expect.stringContaining('5 authenticators') },
+  });
+  expect(await app.sql('select from auth.factors where verified_at is not null')).toHaveLength(5);
+});
+
 test('a factor is removed with a code, and the session sinks to one factor at once', async () => {
   const app = await startApp();
   const { factor, accessToken, refreshToken } = await enrolled(app);
@@ -251,5 +297,10 @@ test('nobody touches a factor of somebody else', async () => {
   const verify = await post(`${FACTORS}/${factor.id}/verify`, { code }, bearer(bob.accessToken));
   expect(verify.status).toBe(404);
   expect((await remove(`${FACTORS}/${factor.id}`, { code }, bearer(bob.accessToken))).status).toBe(400);
+  const carol = await enrolled(app, { ...BOB, email: 'carol@example.com' });
+  const own = { code: codeOf(carol.factor.secret, 0) };
+  expect((await remove(`${FACTORS}/${factor.id}`, own, bearer(carol.accessToken))).status, 'with one of hers').toBe(
+    404,
+  );
   expect((await post(SECOND, { challenge: await challengeOf(app), code })).status).toBe(200);
 });
