@@ -74,6 +74,7 @@ test.each([
   },
   { what: 'a bare line feed in it', change: { subject: 'Hi\nBcc: b@example.net' }, message: /^subject: / },
   { what: 'a Unicode line separator', change: { subject: 'Hi\u2028Bcc: b@example.net' }, message: /^subject: / },
+  { what: 'an overlong html', change: { html: 'x'.repeat(5_000_001) }, message: /^html: / },
   { what: 'no html', change: { html: '' }, message: /^html: HTML content is required/ },
   { what: 'an overlong name', change: { from: 'x'.repeat(101) }, message: /^from: From name too long/ },
   { what: 'a header in the name', change: { from: 'Me\r\nBcc: b@example.net' }, message: /^from: / },

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { startApp, type TestApp } from '../harness.ts';
-import { mailsTo } from './smtp.ts';
+import { mailsTo, NEARBY, startSmtp, useSmtp } from './smtp.ts';
 
 const PATH = '/api/auth/email-templates';
 const TYPES = [
@@ -104,4 +104,26 @@ test('mails go out although an admin has deleted the templates', async () => {
   await app.as('nobody').post('/api/auth/email/send-otp', { email: 'ada@example.com' });
   const [{ text, variables }] = await mailsTo(app, 'ada@example.com');
   expect(text).toContain(variables.token);
+});
+
+test('an imported address that could be read as two is one', async () => {
+  const smtp = await startSmtp();
+  const app = await startApp(NEARBY);
+  await useSmtp(app, smtp);
+  const email = 'ada,eve@example.com';
+  await app.as('admin').post('/api/auth/users/import', { users: [{ email }] });
+  await app.as('nobody').post('/api/auth/email/send-reset-password', { email });
+  const { to, mail } = await smtp.nth(1);
+  // As RFC 5321, section 4.1.2, has it.
+  expect(to).toEqual(['"ada,eve"@example.com']);
+  expect(mail.to).toHaveLength(1);
+});
+
+test('a value does not end the line of a subject', async () => {
+  const app = await startApp();
+  await change(app, 'reset-password-code', 'For {{ email }}', '<p>{{ token }}</p>');
+  const email = 'ada\u0085bcc:eve\u0001x@example.com';
+  await app.as('admin').post('/api/auth/users/import', { users: [{ email }] });
+  await app.as('nobody').post('/api/auth/email/send-reset-password', { email });
+  expect((await mailsTo(app, email))[0].subject).toBe('For ada bcc:eve x@example.com');
 });

@@ -71,7 +71,7 @@ export async function sendBySmtp(
       ...mail,
       to: mail.to.map(asAddress),
       cc: mail.cc.map(asAddress),
-      envelope: { from: mail.from.address, to: recipients },
+      envelope: { from: asAddress(mail.from.address), to: recipients.map(asAddress) },
       signal,
       disableFileAccess: true,
       disableUrlAccess: true,
