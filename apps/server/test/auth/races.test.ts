@@ -13,6 +13,8 @@ import {
 } from '../oauth-server/flow.ts';
 import { ALICE, BOB, bearer, signUp } from './client.ts';
 import { codeFor } from './email-client.ts';
+import { configure, startReachableApp } from './oauth-browser.ts';
+import { startScriptedOpenId } from './oauth-scripted.ts';
 
 // Between the check of a proof and what is opened for it, the account changes. The change waits in a transaction until
 // somebody waits for it: by then the proof has been checked, and found right.
@@ -23,11 +25,17 @@ const CHANGES = {
   'being deleted': 'delete from auth.users',
 } as const;
 
-async function whileChanging<Result>(app: TestApp, change: string, work: () => Promise<Result>): Promise<Result> {
+async function whileChanging<Result>(
+  app: TestApp,
+  change: string,
+  work: () => Promise<Result>,
+  more = 'select',
+): Promise<Result> {
   await app.sql('begin');
   await app.sql(change);
   const working = work();
   await somebodyWaits(app);
+  await app.sql(more);
   await app.sql('commit');
   return working;
 }
@@ -234,3 +242,17 @@ async function enrol(app: TestApp): Promise<string> {
   expect(verified.status).toBe(200);
   return factor.secret;
 }
+
+test('no session is opened for the ID token of an identity that the owner has just taken off the account', async () => {
+  const google = await startScriptedOpenId();
+  const app = await startReachableApp({ OAUTH_OWN_HOSTS: `google=${google.issuer}` });
+  await configure(app, 'google');
+  const token = await google.idToken({ sub: '1', email: ALICE.email, email_verified: false });
+  const enter = () => app.as('nobody').post('/api/auth/id-token?client_type=mobile', { provider: 'google', token });
+  expect((await enter()).status).toBe(200);
+  await app.sql('delete from auth.sessions');
+  const lock = `update auth.users set profile = '{"name":"Al"}'`;
+  const reply = await whileChanging(app, lock, enter, 'delete from auth.user_providers');
+  expect(reply).toMatchObject({ status: 401, body: { error: 'AUTH_UNAUTHORIZED' } });
+  await nothingIsOpen(app);
+});
