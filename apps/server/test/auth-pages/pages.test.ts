@@ -241,6 +241,20 @@ test('no other site sends a form in the name of a browser', async () => {
   );
 });
 
+const UNSENT: { what: string; typed: Record<string, string> }[] = [
+  { what: 'a password of a book', typed: { password: 'x'.repeat(1025) } },
+  { what: 'an address that nobody has', typed: { email: `${'x'.repeat(250)}@example.com` } },
+  { what: 'a step that there is not', typed: { step: 'jump' } },
+];
+
+test.each(UNSENT)('what no form of ours sends is refused, and no fault of the server: $what', async ({ typed }) => {
+  const provider = await startProvider();
+  const browser = openBrowser(provider);
+  const page = await browser.open(addressOf(provider, 'sign-in'));
+  const refused = await browser.submit(page, 'Sign in', { ...ALICE, ...typed });
+  expect(refused).toMatchObject({ status: 400, text: expect.stringContaining('This did not work') });
+});
+
 test('closed sign-up is said, and banned users are told', async () => {
   const provider: Provider = await startProvider();
   await configure(provider, { disableSignup: true });

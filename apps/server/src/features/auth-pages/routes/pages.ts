@@ -146,7 +146,7 @@ function page(app: FastifyInstance, options: PageOptions, name: string, { show, 
     return display(reply, view, show(view));
   });
   app.post(`/auth/${name}`, { config: perMinute(name === 'sign-up' ? 100 : 1000) }, async (request, reply) => {
-    const form = FormSchema.parse(request.body ?? {});
+    const form = parse(FormSchema, request.body ?? {});
     formGuard.check(request, form.csrf);
     const view = await look(options, request, reply);
     const captchaToken = captchaTokenIn({ ...(request.body ?? {}) });
@@ -156,14 +156,17 @@ function page(app: FastifyInstance, options: PageOptions, name: string, { show, 
   });
 }
 
+/** @throws AppError INVALID_INPUT */
+function parse<Schema extends z.ZodType>(schema: Schema, given: unknown): z.infer<Schema> {
+  const { success, data, error } = schema.safeParse(given);
+  if (success) return data;
+  const [issue] = error.issues;
+  throw new AppError('INVALID_INPUT', `${issue?.path.join('.')}: ${issue?.message}`);
+}
+
 /** @throws AppError INVALID_INPUT where the app that sent the browser here made a mistake */
 async function look({ db, door, formGuard }: PageOptions, request: FastifyRequest, reply: FastifyReply): Promise<View> {
-  const parsed = FlowSchema.safeParse(request.query);
-  if (!parsed.success) {
-    const [issue] = parsed.error.issues;
-    throw new AppError('INVALID_INPUT', `${issue?.path.join('.')}: ${issue?.message}`);
-  }
-  const flow = parsed.data;
+  const flow = parse(FlowSchema, request.query);
   const target = flow.redirect_to === undefined ? undefined : await door.checkRedirect('redirect_to', flow.redirect_to);
   const [config, settings] = await Promise.all([door.config(), readPageSettings(db.system)]);
   return { flow, config, settings, target, csrf: formGuard.token(request, reply) };
