@@ -2,7 +2,17 @@ import * as oauth from 'openid-client';
 import { expect, test } from 'vitest';
 import { bearer } from '../auth/client.ts';
 import { startApp } from '../harness.ts';
-import { ALICE, CALLBACK, CLIENTS, discover, openBrowser, registerClient, signInWith, startProvider } from './flow.ts';
+import {
+  ALICE,
+  CALLBACK,
+  CLIENTS,
+  discover,
+  openBrowser,
+  type RegisteredClient,
+  registerClient,
+  signInWith,
+  startProvider,
+} from './flow.ts';
 
 const SETTINGS = '/api/oauth/v1/settings';
 const REGISTER = '/api/oauth/v1/register';
@@ -123,6 +133,20 @@ test('a program on a desktop need not say that it is one', async () => {
   const config = await discover(provider, { clientId: reply.body.client_id });
   await signInWith(provider, config, { redirectUri: 'http://127.0.0.1:33418/', scope: 'openid' });
   expect((await provider.as('admin').get(CLIENTS)).body.data).toMatchObject([{ name: 'gnp' }]);
+});
+
+test('a program that names no scope asks for what it was registered with', async () => {
+  const provider = await startProvider();
+  await provider.as('admin').put(SETTINGS, { dynamicRegistration: true });
+  const metadata = { redirect_uris: [CALLBACK], token_endpoint_auth_method: 'none' };
+  const { client_id: clientId } = (await provider.as('nobody').post(REGISTER, metadata)).body;
+  const narrow = await registerClient(provider, { scopes: ['openid', 'api'] });
+  const scopeOf = async (client: RegisteredClient) => {
+    const config = await discover(provider, client);
+    return (await signInWith(provider, config, { scope: '' })).tokens.scope;
+  };
+  expect(await scopeOf({ clientId })).toBe('openid profile email');
+  expect(await scopeOf(narrow)).toBe('openid api');
 });
 
 test('what a program says of itself is not believed', async () => {

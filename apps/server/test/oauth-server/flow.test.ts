@@ -2,7 +2,17 @@ import { createRemoteJWKSet, decodeJwt, decodeProtectedHeader, jwtVerify } from 
 import * as oauth from 'openid-client';
 import { expect, test } from 'vitest';
 import { bearer } from '../auth/client.ts';
-import { CALLBACK, discover, registerClient, signInWith, startProvider } from './flow.ts';
+import { codeFor, configure } from '../auth/email-client.ts';
+import {
+  ALICE,
+  CALLBACK,
+  discover,
+  openBrowser,
+  registerClient,
+  signInWith,
+  startProvider,
+  type Visit,
+} from './flow.ts';
 
 test('a confidential client signs a user in, reads who it is, refreshes and revokes', async () => {
   const provider = await startProvider();
@@ -106,4 +116,40 @@ test('a request may come as a form', async () => {
   const page = await fetch(url.origin + url.pathname, { method: 'POST', body: url.searchParams, redirect: 'manual' });
   const next = new URL(page.headers.get('location') ?? '', url);
   expect({ status: page.status, next: next.href }).toEqual({ status: 303, next: url.href });
+});
+
+test('whoever has no account, or forgot the password, finds a way on to the program', async () => {
+  const provider = await startProvider();
+  const client = await registerClient(provider);
+  const begin = async () => {
+    const url = oauth.buildAuthorizationUrl(await discover(provider, client), {
+      redirect_uri: CALLBACK,
+      scope: 'openid',
+      code_challenge: await oauth.calculatePKCECodeChallenge(oauth.randomPKCECodeVerifier()),
+      code_challenge_method: 'S256',
+    });
+    const browser = openBrowser(provider);
+    return { browser, login: await browser.open(url.href) };
+  };
+  const follow = ({ text }: Visit, label: string) =>
+    provider.url +
+    new RegExp(`href="([^"]+)">${label}`).exec(text)?.[1]?.replaceAll('&amp;', '&').replace(provider.url, '');
+
+  const newcomer = await begin();
+  const signUp = await newcomer.browser.open(follow(newcomer.login, 'Create an account'));
+  const bob = { email: 'bob@example.com', password: 'staple of the other' };
+  const consent = await newcomer.browser.submit(signUp, 'Create account', bob);
+  expect(consent.text).toMatch(/signed in as <strong>bob@example.com.*>Allow</s);
+
+  const { browser, login } = await begin();
+  const sent = await browser.submit(await browser.open(follow(login, 'Forgot')), 'Send a mail', { email: ALICE.email });
+  const code = await codeFor(provider, ALICE.email);
+  const password = 'a new password';
+  const done = await browser.submit(sent, 'Set the password', { code, password });
+  const again = await browser.open(follow(done, 'Sign in'));
+  expect(again.url).toBe(login.url);
+  expect((await browser.submit(again, 'Sign in', { ...ALICE, password })).text).toContain('>Allow</button>');
+
+  await configure(provider, { disableSignup: true });
+  expect((await begin()).login.text).not.toContain('Create an account');
 });

@@ -5,6 +5,7 @@ import { createFormGuard } from './forms.ts';
 import { pageRoutes } from './routes/pages.ts';
 import { pageSettingsRoutes } from './routes/settings.ts';
 
+export { pageUrl } from './flow.ts';
 export { acceptForms, captchaTokenIn, createFormGuard, type FormGuard } from './forms.ts';
 export { type Html, html } from './html.ts';
 export { captchaWidget, formTargetOf, hidden, type Page, renderPage } from './layout.ts';

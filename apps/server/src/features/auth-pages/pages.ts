@@ -82,7 +82,7 @@ ${emailField(email)}
 ${captchaWidget(config.captcha, 'mail')}
 <button>Send a mail</button>
 </form>
-<p class="aside"><a href="${pageUrl('sign-in', flow)}">Back to sign in</a></p>`;
+<p class="aside"><a href="${signInUrl(flow)}">Back to sign in</a></p>`;
 }
 
 export function resetByCodeBody({ flow, config, csrf, email = flow.email }: Shown): Html {
@@ -103,9 +103,13 @@ ${newPasswordField('New password', config)}
 </form>`;
 }
 
+/** Whoever came without a challenge came from a page that signs people in by itself. */
+const signInUrl = (flow: Flow) =>
+  flow.redirect_to !== undefined && flow.code_challenge === undefined ? flow.redirect_to : pageUrl('sign-in', flow);
+
 /** Ways on from a page that has done its work. */
 export function onward({ flow, homeUrl }: { flow: Flow; homeUrl: string | null }): Html | undefined {
-  if (flow.redirect_to) return html`<a class="button first" href="${pageUrl('sign-in', flow)}">Sign in</a>`;
+  if (flow.redirect_to) return html`<a class="button first" href="${signInUrl(flow)}">Sign in</a>`;
   return homeUrl ? html`<a class="button first" href="${homeUrl}">Continue</a>` : undefined;
 }
 

@@ -26,16 +26,25 @@ interface Step {
 /** @param step.providers buttons that lead to other providers */
 export async function loginPage(
   db: Db,
-  step: Step & { email?: string | undefined; providers: Html | undefined; captcha: PublicCaptcha | undefined },
+  step: Step & {
+    email?: string | undefined;
+    providers: Html | undefined;
+    captcha: PublicCaptcha | undefined;
+    forgotUrl: string;
+    /** Undefined while sign-up is closed. */
+    signUpUrl: string | undefined;
+  },
 ): Promise<Page> {
-  const { clientName, csrf, problem, formTargets, email, providers, captcha } = step;
+  const { clientName, csrf, problem, formTargets, email, providers, captcha, forgotUrl, signUpUrl } = step;
+  const form = passwordForm({ values: { csrf }, email, captcha: captchaWidget(captcha, 'sign-in'), forgotUrl });
   return renderPage(await readPageSettings(db.system), {
     title: 'Sign in',
     lead: html`to continue to <strong>${clientName}</strong>`,
     problem,
     formTargets,
     captcha,
-    body: html`${providers}${passwordForm({ values: { csrf }, email, captcha: captchaWidget(captcha, 'sign-in') })}${cancelForm(csrf, 'Cancel')}`,
+    body: html`${providers}${form}${cancelForm(csrf, 'Cancel')}
+${signUpUrl !== undefined && html`<p class="aside">New here? <a href="${signUpUrl}">Create an account</a></p>`}`,
   });
 }
 
@@ -82,7 +91,7 @@ ${cancelForm(csrf, 'Do not allow')}
 export async function errorPage(db: Db, problem: { error: string; description: string | undefined }): Promise<Page> {
   return renderPage(await readPageSettings(db.system), {
     title: 'This did not work',
-    lead: 'The program that sent you here asked for something that cannot be done. Go back to it and try again.',
+    lead: 'Go back to the program that sent you here and begin again.',
     body: html`<p class="problem" role="alert">${problem.description ?? problem.error} (${problem.error})</p>`,
   });
 }

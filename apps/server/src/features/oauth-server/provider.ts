@@ -33,6 +33,9 @@ const TTL = {
   Session: 12 * HOUR,
 };
 
+/** Of programs that registered themselves without one. */
+const DEFAULT_SCOPE = 'openid profile email';
+
 const GRANTS = ['authorization_code', 'refresh_token'];
 
 /** Loads the provider. It is large, so this is left until somebody needs it. */
@@ -44,6 +47,7 @@ export async function openProvider(parts: ProviderParts): Promise<Provider> {
   provider.proxy = true;
   provider.on('server_error', (_ctx, err) => parts.log.error({ err }, 'request.failed'));
   provider.use(nameForbiddenGrants);
+  provider.use(addScope(provider));
   signAccessTokens(provider, parts);
   return provider;
 }
@@ -56,6 +60,16 @@ async function nameForbiddenGrants(ctx: KoaContextWithOIDC, next: () => Promise<
   if (route !== 'token' || !client || !GRANTS.includes(grantType) || client.grantTypeAllowed(grantType)) return;
   ctx.body = Object.assign({}, ctx.body, { error: 'unauthorized_client' });
 }
+
+/** A request without a scope is for all that the program was registered for (RFC 6749, section 3.3). */
+const addScope = (provider: Provider) => async (ctx: KoaContextWithOIDC, next: () => Promise<void>) => {
+  const { client_id: id, scope } = ctx.query;
+  if (ctx.path === PATHS.authorization && typeof id === 'string' && !scope) {
+    const client = await provider.Client.find(id);
+    ctx.query = { ...ctx.query, scope: client?.scope ?? DEFAULT_SCOPE };
+  }
+  await next();
+};
 
 async function configure(parts: ProviderParts): Promise<Configuration> {
   const { platform, door } = parts;

@@ -10,6 +10,7 @@ import {
   type FormGuard,
   formTargetOf,
   type Page,
+  pageUrl,
   problemOf,
   providerButtons,
   sendPage,
@@ -116,7 +117,7 @@ async function readDetails(provider: Provider, request: FastifyRequest, reply: F
   try {
     return await provider.interactionDetails(request.raw, reply.raw);
   } catch (cause) {
-    throw new AppError('NOT_FOUND', 'This sign-in has expired, or was begun in another browser', { cause });
+    throw new AppError('NOT_FOUND', 'This sign-in is over or has expired, or was begun in another browser', { cause });
   }
 }
 
@@ -199,7 +200,7 @@ async function grant(provider: Provider, { grantId, session, params, prompt }: D
 
 const hintOf = ({ login_hint: hint }: Details['params']) => (typeof hint === 'string' ? hint : undefined);
 
-/** Where a way round by another provider comes back to, and what it proves itself with: only we can make it. */
+/** Where a way round by another provider or page comes back to, and what it proves itself with: only we can make it. */
 function flowOf(options: InteractionOptions, details: Details) {
   const challenge = createHash('sha256').update(verifierOf(options, details)).digest('base64url');
   const email = hintOf(details.params);
@@ -218,9 +219,12 @@ async function stepOf(options: InteractionOptions, details: Details) {
   const client = await (await options.provider()).Client.find(String(params.client_id));
   const target = new URL(String(params.redirect_uri));
   const config = await options.door.config();
+  const flow = flowOf(options, details);
   return {
     clientName: client?.clientName ?? 'A program',
-    providers: providerButtons(flowOf(options, details), config),
+    providers: providerButtons(flow, config),
+    forgotUrl: pageUrl('reset', { redirect_to: flow.redirect_to }),
+    signUpUrl: config.disableSignup ? undefined : pageUrl('sign-up', flow),
     captcha: config.captcha,
     homepage: client?.clientUri,
     returnsTo: target.host || target.protocol,
