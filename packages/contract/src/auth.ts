@@ -140,14 +140,18 @@ export const AnonTokenReplySchema = z.object({ accessToken: z.string(), message:
 
 const MethodSchema = z.enum(['code', 'link']);
 
-/** An address that sign-in may lead back to, `*` standing for anything. Schemes that run or read are refused. */
+/**
+ * An address that sign-in may lead back to, `*` standing for anything. Schemes that run or read are refused, and so is
+ * what no address that is allowed has in it: it would match nothing.
+ */
 const RedirectUrlSchema = z
   .string()
   .max(2048)
   .regex(
-    /^(?:https?:\/\/[^\s/?#]+|(?!(?:https?|javascript|vbscript|data|file|blob|about):)[a-z][a-z\d+.-]*:\/)\S*$/i,
+    /^(?:https?:\/\/[^/?@]+(?=[/?]|$)|(?!(?:https?|javascript|vbscript|data|file|blob|about):)[a-z][a-z\d+.-]*:\/)/i,
     'must be an http(s) address or one of an app scheme, such as https://*.example.com/* or myapp://callback',
-  );
+  )
+  .regex(/^[!-"$-[\]-~]*$/, 'must be plain ASCII, with host names as punycode, without backslash and fragment (#)');
 
 const SETTINGS = {
   requireEmailVerification: z.boolean(),

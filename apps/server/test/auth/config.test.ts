@@ -90,6 +90,10 @@ test.each([
   { body: { verifyEmailMethod: 'pigeon' }, message: /^verifyEmailMethod: / },
   { body: { allowedRedirectUrls: ['javascript:alert(1)'] }, message: /^allowedRedirectUrls\.0: / },
   { body: { allowedRedirectUrls: ['https://ok.example', 'data:/x'] }, message: /^allowedRedirectUrls\.1: / },
+  { body: { allowedRedirectUrls: ['https://bücher.example/*'] }, message: /punycode/ },
+  { body: { allowedRedirectUrls: ['https://app.example.com\\@evil.example/*'] }, message: /0: must be/ },
+  { body: { allowedRedirectUrls: ['https://user@app.example.com/*'] }, message: /0: must be/ },
+  { body: { allowedRedirectUrls: ['https://app.example.com/#/callback'] }, message: /fragment/ },
   { body: { allowedRedirectUrls: ['/relative'] }, message: /^allowedRedirectUrls\.0: / },
   { body: { allowedRedirectUrls: ['https://'] }, message: /^allowedRedirectUrls\.0: / },
 ])('$body is refused', async ({ body, message }) => {
