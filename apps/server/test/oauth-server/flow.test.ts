@@ -153,3 +153,24 @@ test('whoever has no account, or forgot the password, finds a way on to the prog
   await configure(provider, { disableSignup: true });
   expect((await begin()).login.text).not.toContain('Create an account');
 });
+
+test('in a browser in which somebody is signed in, somebody else may sign in', async () => {
+  const provider = await startProvider();
+  const bob = { email: 'bob@example.com', password: 'staple of the other' };
+  expect((await provider.as('anon').post('/api/auth/users', bob)).status).toBe(200);
+  const config = await discover(provider, await registerClient(provider));
+  const { browser } = await signInWith(provider, config, { scope: 'openid' });
+  const url = oauth.buildAuthorizationUrl(config, {
+    redirect_uri: CALLBACK,
+    scope: 'openid email',
+    code_challenge: await oauth.calculatePKCECodeChallenge(oauth.randomPKCECodeVerifier()),
+    code_challenge_method: 'S256',
+  });
+  const asAlice = await browser.open(url.href);
+  expect(asAlice.text).toContain('signed in as <strong>alice@example.com');
+  const login = await browser.submit(asAlice, 'Use another account');
+  const asBob = await browser.submit(login, 'Sign in', bob);
+  expect(asBob.text).toContain('signed in as <strong>bob@example.com');
+  expect((await browser.submit(asBob, 'Allow')).url).toContain(`${CALLBACK}?code=`);
+  expect((await browser.open(url.href)).url, 'Bob is signed in now').toContain(`${CALLBACK}?code=`);
+});

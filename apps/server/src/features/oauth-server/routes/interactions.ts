@@ -93,32 +93,45 @@ export const interactionRoutes: FastifyPluginAsyncZod<InteractionOptions> = asyn
 /** Shows the page again, or stores the decision and goes on. */
 async function conclude(
   { provider, door }: InteractionOptions,
-  { uid }: Details,
+  details: Details,
   { request, reply }: { request: FastifyRequest; reply: FastifyReply },
   answer: Answer,
 ): Promise<FastifyReply> {
   if ('page' in answer) return sendPage(reply, answer.page, answer.status, answer);
   const opened = await provider();
-  const next = await opened.interactionResult(request.raw, reply.raw, answer.result, {
-    mergeWithLastSubmission: answer.merge,
-  });
+  const { login } = answer.result;
+  if (login?.accountId !== undefined) await endSessionOfOther(opened, details, login.accountId);
+  const options = { mergeWithLastSubmission: answer.merge };
+  const next = await opened.interactionResult(request.raw, reply.raw, answer.result, options).catch(isOver);
   try {
     // What changes the account from here on takes the stored sign-in away; what did so before is noticed now.
     if (answer.proved) await door.confirm(answer.proved);
   } catch (error) {
-    await (await opened.Interaction.find(uid))?.destroy();
+    await (await opened.Interaction.find(details.uid))?.destroy();
     throw error;
   }
   return reply.redirect(next, 303);
 }
 
+/** Somebody else was signed in in this browser. The provider would ask them to sign out, on a page of its own. */
+async function endSessionOfOther(provider: Provider, { uid, session }: Details, accountId: string): Promise<void> {
+  if (session?.accountId === undefined || session.accountId === accountId) return;
+  await (await provider.Session.findByUid(session.uid))?.destroy();
+  const interaction = await provider.Interaction.find(uid);
+  if (!interaction) return;
+  interaction.session = undefined;
+  await interaction.save(interaction.exp - Math.floor(Date.now() / 1000));
+}
+
 /** What is being decided. The cookie of the request says so, and the address must agree. @throws AppError NOT_FOUND */
 async function readDetails(provider: Provider, request: FastifyRequest, reply: FastifyReply): Promise<Details> {
-  try {
-    return await provider.interactionDetails(request.raw, reply.raw);
-  } catch (cause) {
-    throw new AppError('NOT_FOUND', 'This sign-in is over or has expired, or was begun in another browser', { cause });
-  }
+  return provider.interactionDetails(request.raw, reply.raw).catch(isOver);
+}
+
+function isOver(cause: unknown): never {
+  // Errors of the protocol have a name for programs; all others are faults.
+  if (!(cause instanceof Error && 'error' in cause)) throw cause;
+  throw new AppError('NOT_FOUND', 'This sign-in is over or has expired, or was begun in another browser', { cause });
 }
 
 /** The same request once more, for somebody else to sign in. */
