@@ -104,6 +104,22 @@ test('what ends the tokens of one device leaves the others of the user alone', a
   await oauth.refreshTokenGrant(config, desktop.refresh_token ?? '');
 });
 
+test('grants of browsers that hold no token any more do not pile up', async () => {
+  const provider = await startProvider();
+  const config = await discover(provider, await registerClient(provider));
+  const grants = async () => (await provider.sql(`select from auth.oauth_records where model = 'Grant'`)).length;
+  const { tokens } = await signInWith(provider, config);
+  await provider.sql(`create table public.kept as
+    select grant_id from auth.oauth_records where model = 'RefreshToken'`);
+  for (const _ of [1, 2, 3]) await signInWith(provider, config);
+  expect(await grants()).toBe(4);
+  await provider.sql(`update auth.oauth_records set created_at = created_at - interval '2 hours'`);
+  await provider.sql('delete from auth.oauth_records where grant_id not in (select grant_id from kept)');
+  await signInWith(provider, config);
+  expect(await grants(), 'of the first, the last and the new one').toBe(3);
+  await oauth.refreshTokenGrant(config, tokens.refresh_token ?? '');
+});
+
 test('a request may come as a form', async () => {
   const provider = await startProvider();
   const config = await discover(provider, await registerClient(provider));

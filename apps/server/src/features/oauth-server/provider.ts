@@ -7,7 +7,15 @@ import type { Platform } from '#platform/platform.ts';
 import { findClientMetadata, makeClientId, storeDynamicClient } from './clients.ts';
 import { errorPage } from './pages.ts';
 import { interactionPath, PATHS } from './paths.ts';
-import { consumeRecord, deleteRecord, endGrant, findGrantId, findRecord, storeRecord } from './records.ts';
+import {
+  consumeRecord,
+  deleteRecord,
+  endGrant,
+  findGrantId,
+  findRecord,
+  forgetSpentGrants,
+  storeRecord,
+} from './records.ts';
 import { readDynamicRegistration } from './settings.ts';
 
 /** What the provider stands on. */
@@ -175,7 +183,8 @@ async function loadGrant(ctx: KoaContextWithOIDC, { platform: { db, cipher } }: 
   const grant = own ?? new provider.Grant({ accountId: userId, clientId });
   grant.addOIDCScope(latest.getOIDCScope());
   grant.addOIDCClaims(latest.getOIDCClaims());
-  await grant.save();
+  const id = await grant.save();
+  await forgetSpentGrants(db.system, { userId, clientId, keptIds: [id, latest.jti] });
   return grant;
 }
 

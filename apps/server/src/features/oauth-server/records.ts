@@ -118,16 +118,31 @@ export async function findGrantId(
   return payload?.jti;
 }
 
+/** Forgets what a user granted to a program in other browsers, where no token of it is left. */
+export async function forgetSpentGrants(
+  tx: Tx,
+  { userId, clientId, keptIds }: { userId: string; clientId: string; keptIds: readonly string[] },
+): Promise<void> {
+  // An hour: a sign-in under way has no token yet.
+  await tx.query(sql`
+    delete from auth.oauth_records g
+    where model = 'Grant' and user_id = ${userId} and client_id = ${clientId}
+      and created_at < now() - interval '1 hour' and id_hash <> all(${keptIds.map(hash)}::text[])
+      and id_hash not in (
+        select encode(sha256(convert_to(grant_id, 'UTF8')), 'hex') from auth.oauth_records
+        where user_id = ${userId} and client_id = ${clientId} and grant_id is not null and ${LIVE})`);
+}
+
 /** The programs that a user let in, the latest first. */
 export async function listGrants(
   tx: Tx,
   userId: string,
 ): Promise<{ clientId: string; clientName: string; grantedAt: string }[]> {
   const rows = await tx.query<{ clientId: string; clientName: string; grantedAt: Date }>(sql`
-    select c.id as "clientId", c.name as "clientName", max(r.created_at) as "grantedAt"
+    select c.id as "clientId", c.name as "clientName", min(r.created_at) as "grantedAt"
     from auth.oauth_records r join auth.oauth_clients c on c.id = r.client_id
     where r.model = 'Grant' and r.user_id = ${userId} and ${LIVE}
-    group by c.id, c.name order by max(r.created_at) desc, c.id`);
+    group by c.id, c.name order by min(r.created_at) desc, c.id`);
   return rows.map((row) => ({ ...row, grantedAt: row.grantedAt.toISOString() }));
 }
 
