@@ -207,6 +207,13 @@ test.each(['verify', 'reset'])('a dead link is explained on %s, and nobody puts 
   expect(text).not.toContain('555');
 });
 
+test('a callback may lead on to this machine as well', async () => {
+  const { as } = await startApp();
+  const query = new URLSearchParams({ redirect_to: 'https://app.example.com/', code_challenge: challenge });
+  const { headers } = await as('nobody').get(`/auth/sign-in?${query}`);
+  expect(headers['content-security-policy']).toContain(`form-action 'self' http: https:;`);
+});
+
 test('whoever came from no app is told so, and signs in nowhere', async () => {
   const provider = await startProvider();
   const browser = openBrowser(provider);

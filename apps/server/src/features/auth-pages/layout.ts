@@ -96,7 +96,7 @@ export function captchaWidget(captcha: PublicCaptcha | undefined, purpose: Captc
  * form-action against every redirect on the way, and apps send people on from their callback, often to another host.
  */
 export function formTargetOf({ protocol }: URL): string {
-  return protocol === 'http:' ? 'http: https:' : protocol;
+  return /^https?:$/.test(protocol) ? 'http: https:' : protocol;
 }
 
 function policyOf(
