@@ -236,6 +236,30 @@ test.each([
   expect(consent.text).toContain('>Allow</button>');
 });
 
+test.each([
+  { page: 'sign-up', button: 'Create account', typed: BOB, done: /insforge_code=/ },
+  { page: 'reset', button: 'Send a mail', typed: { email: ALICE.email }, done: /notice=sent/ },
+  { page: 'verify', button: 'Send another mail', typed: { email: ALICE.email }, done: /notice=sent/ },
+])('a form of the page $page does nothing without a captcha', async ({ page, button, typed, done }) => {
+  const verifier = await startVerifier();
+  const server = await startProvider({ CAPTCHA_VERIFY_URL: verifier.url });
+  await server.as('admin').put(PATH, { provider: 'turnstile', siteKey: verifier.siteKey, secretKey: verifier.secret });
+  const query = new URLSearchParams({ redirect_to: 'http://localhost:5173/', code_challenge: CODES.challenge });
+  const browser = openBrowser(server);
+  const opened = await browser.open(`${server.url}/auth/${page}?${query}&email=${ALICE.email}`);
+  const count = () =>
+    server.sql('select (select count(*) from auth.users) as users, (select count(*) from email.messages) as mails');
+  const before = await count();
+  for (const token of ['', 'guessed']) {
+    const refused = await browser.submit(opened, button, { ...typed, 'cf-turnstile-response': token });
+    expect(refused).toMatchObject({ status: 400, text: expect.stringMatching(/The captcha (is missing|was refused)/) });
+  }
+  expect(await count()).toEqual(before);
+  const gone = await browser.submit(opened, button, { ...typed, 'cf-turnstile-response': solved() });
+  expect(gone.url).toMatch(done);
+  expect(await count()).not.toEqual(before);
+});
+
 test('without a captcha nothing may run on the pages', async () => {
   const server = await startProvider();
   const { text, headers } = await openBrowser(server).open(`${server.url}/auth/sign-in`);
