@@ -33,7 +33,8 @@ const secret = (minimum: number) =>
 const httpUrl = z
   .string()
   .refine((value) => URL.canParse(value) && /^https?:$/.test(new URL(value).protocol), 'must be an http(s) URL')
-  .transform((value) => value.replace(/\/+$/, ''));
+  // As URLs are compared: host in small letters, no default port.
+  .transform((value) => new URL(value).href.replace(/\/+$/, ''));
 
 /** A key for programs: what follows the prefix; the prefix is added where it is missing. */
 const accessKey = (prefix: string) =>

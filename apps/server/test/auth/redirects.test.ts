@@ -341,6 +341,15 @@ test('with a public address, localhost is refused until the command of the refus
   expect((await ask()).status).toBe(202);
 });
 
+test('the own pages are known by their address, however the configuration spells it', async () => {
+  const app = await startApp({ API_BASE_URL: 'HTTPS://API.example.com:443/base/' });
+  await configure(app, { allowedRedirectUrls: ['https://app.example.com/*'] });
+  const ask = (redirectTo: string) =>
+    app.as('nobody').post('/api/auth/email/send-reset-password', { email: ADA.email, redirectTo });
+  expect((await ask('https://api.example.com/base/auth/reset')).status).toBe(202);
+  expect((await ask('https://api.example.com.evil.example/base/auth/reset')).status).toBe(400);
+});
+
 test('with a long list, it says how to add to it', async () => {
   const app = await startApp({ API_BASE_URL: OWN });
   await configure(app, { allowedRedirectUrls: Array.from({ length: 50 }, (_, n) => `https://app${n}.example.com/*`) });
