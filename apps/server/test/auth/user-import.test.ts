@@ -96,6 +96,32 @@ test('each row is reported; what is right is taken as it was', async () => {
   ]);
 });
 
+const argon2Hash = (parameters: string, salt = 'c29tZXNhbHQ') => `$argon2id$${parameters}$${salt}$${'A'.repeat(43)}`;
+
+test.each([
+  { what: 'of an unknown version', passwordHash: argon2Hash('v=99$m=8,t=1,p=1') },
+  { what: 'without passes', passwordHash: argon2Hash('v=19$m=8,t=0,p=1') },
+  { what: 'without lanes', passwordHash: argon2Hash('v=19$m=8,t=1,p=0') },
+  { what: 'with more lanes than memory', passwordHash: argon2Hash('v=19$m=8,t=1,p=50') },
+  { what: 'that takes a gigabyte', passwordHash: argon2Hash('v=19$m=999999,t=1,p=1') },
+  { what: 'that takes minutes', passwordHash: argon2Hash('v=19$m=262144,t=99,p=1') },
+  { what: 'of bcrypt with a letter that it does not have', passwordHash: `$2b$04$${'_'.repeat(53)}` },
+])('a hash $what is not taken', async ({ passwordHash }) => {
+  const app = await startApp();
+  const { body } = await app.as('admin').post(IMPORT, { users: [{ email: ALICE.email, passwordHash }] });
+  expect(body).toMatchObject({ created: 0, invalid: 1, rows: [{ message: expect.stringMatching(/^passwordHash: /) }] });
+});
+
+test.each([
+  argon2Hash('v=19$m=8,t=1,p=1', 'A'.repeat(13)),
+  argon2Hash('v=19$m=19456,t=2,p=1', `${'A'.repeat(21)}B`),
+  argon2Hash('v=99$m=8,t=1,p=1'),
+])('a hash that nobody can check is a wrong password, and not a failure: %s', async (passwordHash) => {
+  const app = await startApp();
+  await app.sql('insert into auth.users (email, password) values ($1, $2)', [ALICE.email, passwordHash]);
+  expect((await app.as('nobody').post(SIGN_IN, ALICE)).status).toBe(401);
+});
+
 const BETWEEN = (bad: object) => [
   { email: 'first@example.com' },
   { email: 'bad@example.com', ...bad },

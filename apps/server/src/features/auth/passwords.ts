@@ -17,8 +17,23 @@ const NO_PASSWORD = `${CURRENT_PREFIX}AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAA
  * Hashes that can be checked, imported ones included. A bcrypt cost above 16, or an argon2 of gigabytes, would
  * hold up the threads that all requests share.
  */
-const BCRYPT = /^\$2[aby]\$(?:0[4-9]|1[0-6])\$[./\w]{53}$/;
-const ARGON2 = /^\$argon2(?:id|i|d)\$v=\d+\$m=\d{1,6},t=\d{1,2},p=\d{1,2}\$[\w+/]{11,}\$[\w+/]{16,}$/;
+const BCRYPT = /^\$2[aby]\$(?:0[4-9]|1[0-6])\$[./A-Za-z\d]{53}$/;
+const ARGON2 =
+  /^\$argon2(?:id|i|d)\$v=(?:16|19)\$m=(\d{1,6}),t=(\d{1,2}),p=(\d{1,2})\$([A-Za-z\d+/]{11,86})\$([A-Za-z\d+/]{16,172})$/;
+/** Kilobytes, and kilobytes in all passes: a second of one thread. */
+const MAX_ARGON2_MEMORY = 256 * 1024;
+const MAX_ARGON2_WORK = 1024 * 1024;
+
+function isArgon2(hashed: string): boolean {
+  const [, m, t, p, salt = '', output = ''] = ARGON2.exec(hashed) ?? [];
+  const [memory, passes, lanes] = [Number(m), Number(t), Number(p)];
+  // https://www.rfc-editor.org/rfc/rfc9106#section-3.1
+  const isPossible = passes > 0 && lanes > 0 && memory >= 8 * lanes && isBase64(salt) && isBase64(output);
+  return isPossible && memory <= MAX_ARGON2_MEMORY && memory * passes <= MAX_ARGON2_WORK;
+}
+
+/** Without padding. Where bits are left over the library takes none but zeros. */
+const isBase64 = (text: string) => Buffer.from(text, 'base64').toString('base64').replace(/=+$/, '') === text;
 
 /**
  * Hashes run on the threads of the process that files and other cryptography need as well: however many sign in at
@@ -41,7 +56,7 @@ export function hashPassword(password: string): Promise<string> {
 export async function isPasswordOf(hashed: string | null | undefined, password: string): Promise<boolean> {
   if (hashed && BCRYPT.test(hashed)) return inTurn(() => timed(verifyBcrypt(password, hashed)));
   if (hashed && isScryptHash(hashed)) return inTurn(() => timed(verifyScrypt(hashed, password)));
-  const usable = hashed && ARGON2.test(hashed) ? hashed : NO_PASSWORD;
+  const usable = hashed && isArgon2(hashed) ? hashed : NO_PASSWORD;
   const matches = await inTurn(() => (isOutdated(usable) ? timed(verify(usable, password)) : verify(usable, password)));
   return matches && usable !== NO_PASSWORD;
 }
@@ -70,7 +85,7 @@ export const refusalMs = () => Math.min(Math.max(REFUSAL_MS, slowestImported * 1
 
 /** True for hashes that this server can check, wherever they were made. */
 export function isKnownHash(hashed: string): boolean {
-  return BCRYPT.test(hashed) || ARGON2.test(hashed) || isScryptHash(hashed);
+  return BCRYPT.test(hashed) || isArgon2(hashed) || isScryptHash(hashed);
 }
 
 /** True for hashes that were made elsewhere or with weaker parameters than today's. */
