@@ -147,8 +147,8 @@ main { width: 100%; padding: 2rem; background: var(--card); border: 1px solid va
   box-shadow: 0 1px 2px rgb(0 0 0 / .06), 0 12px 32px rgb(0 0 0 / .06) }
 header { display: flex; align-items: center; gap: .6rem; margin-bottom: 1.5rem }
 header img { max-height: 40px; max-width: 12rem }
-.mark { display: grid; place-content: center; flex: none; width: 36px; height: 36px; border-radius: 10px; background: var(--accent);
-  color: var(--ink); font-weight: 700 }
+.mark { display: grid; place-content: center; flex: none; width: 36px; height: 36px; border-radius: 10px;
+  background: var(--accent); color: var(--ink); font-weight: 700 }
 .name { font-weight: 600 }
 h1 { margin: 0; font-size: 1.5rem; line-height: 1.25; letter-spacing: -.01em }
 p { margin: .5rem 0 0 }
