@@ -95,10 +95,11 @@ export type OtpSignIn = z.infer<typeof OtpSignInSchema>;
 
 /** Clients from before there was a choice do not name the method, or send null. */
 export const SignInSchema = z.preprocess(
-  (body) =>
-    typeof body === 'object' && body !== null && !('method' in body && body.method !== null)
-      ? { ...body, method: 'password' }
-      : body,
+  (body) => {
+    if (typeof body !== 'object' || body === null) return body;
+    const { method }: { method?: unknown } = body;
+    return { ...body, method: method ?? 'password' };
+  },
   z.discriminatedUnion('method', [PasswordSignInSchema, OtpSignInSchema]),
 );
 

@@ -41,7 +41,7 @@ export const RedirectUrisSchema = z
     'https on localhost goes with other https addresses only',
   );
 
-/** True for an address of the web, and neither of an app nor of the user's own machine. */
+/** True for an address with TLS, as programs on the web have them and those of apps and desktops have none. */
 export const isHttps = (uri: string): boolean => /^https:/i.test(uri);
 
 const Fields = {

@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type RequestListener, type Server } from 'node:http';
+import { OAUTH_PROVIDERS } from '@insforge/contract/oauth.ts';
 import { expect, onTestFinished } from 'vitest';
 import { type Reply, startApp, type TestApp } from '../harness.ts';
 
@@ -51,24 +52,10 @@ export interface StartOptions {
   extra?: Record<string, string>;
 }
 
-const KNOWN = [
-  'google',
-  'github',
-  'discord',
-  'linkedin',
-  'facebook',
-  'instagram',
-  'tiktok',
-  'apple',
-  'x',
-  'spotify',
-  'microsoft',
-];
-
 export function start({ as }: TestApp, options: StartOptions): Promise<Reply> {
   const { provider, pkce = makePkce(), redirectUri = APP_URL, extra = {} } = options;
   const query = new URLSearchParams({ ...extra, redirect_uri: redirectUri, code_challenge: pkce.challenge });
-  const path = KNOWN.includes(provider) ? provider : `custom/${provider}`;
+  const path = OAUTH_PROVIDERS.some((known) => known === provider) ? provider : `custom/${provider}`;
   return as('nobody').get(`/api/auth/oauth/${path}?${query}`);
 }
 

@@ -38,6 +38,7 @@ export { CAPTCHAS } from './captcha/providers.ts';
 export { readAuthConfig } from './config.ts';
 export { createFrontDoor, type FrontDoor, type Proved } from './front-door.ts';
 export { DEAD_LINK } from './routes/email-links.ts';
+export { LIMITS } from './routes/limits.ts';
 export { createMailLimit, type MailLimit } from './routes/mail-limit.ts';
 export { ownSessionOf, requireOwnSession } from './routes/own-session.ts';
 

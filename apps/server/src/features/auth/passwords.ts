@@ -54,11 +54,14 @@ export function hashPassword(password: string): Promise<string> {
 
 /** True when the password matches its hash. Without a hash it takes as long and is false. */
 export async function isPasswordOf(hashed: string | null | undefined, password: string): Promise<boolean> {
-  if (hashed && BCRYPT.test(hashed)) return inTurn(() => timed(verifyBcrypt(password, hashed)));
-  if (hashed && isScryptHash(hashed)) return inTurn(() => timed(verifyScrypt(hashed, password)));
-  const usable = hashed && isArgon2(hashed) ? hashed : NO_PASSWORD;
-  const matches = await inTurn(() => (isOutdated(usable) ? timed(verify(usable, password)) : verify(usable, password)));
+  const usable = hashed && isKnownHash(hashed) ? hashed : NO_PASSWORD;
+  const matches = await inTurn(() => (isOutdated(usable) ? timed(check(usable, password)) : check(usable, password)));
   return matches && usable !== NO_PASSWORD;
+}
+
+function check(hashed: string, password: string): Promise<boolean> {
+  if (BCRYPT.test(hashed)) return verifyBcrypt(password, hashed);
+  return isScryptHash(hashed) ? verifyScrypt(hashed, password) : verify(hashed, password);
 }
 
 /** Of hashes that were made elsewhere, the longest that checking one has taken, in milliseconds. */

@@ -39,7 +39,8 @@ export const SESSION = sql`
   id, aal, kind as realm, subject, csrf_nonce as "csrfNonce", generation,
   floor(extract(epoch from rotated_at))::float8 as "rotatedAt"`;
 
-export const LIFETIME = sql`make_interval(secs => ${SESSION_SECONDS})`;
+const lasting = (seconds: number) => sql`make_interval(secs => ${seconds})`;
+export const LIFETIME = lasting(SESSION_SECONDS);
 
 interface SessionOwner {
   id?: string;
@@ -61,7 +62,7 @@ export async function openSession(
     insert into auth.sessions
       (id, kind, subject, user_id, csrf_nonce, expires_at, user_agent, ip_address, password_mark, aal, actor)
     values (${id}, ${realm}, ${subject}, ${realm === 'user' ? subject : null}::uuid, ${makeCsrfNonce()},
-      now() + make_interval(secs => ${acting?.seconds ?? SESSION_SECONDS}), ${shorten(userAgent)}, ${address}::inet,
+      now() + ${lasting(acting?.seconds ?? SESSION_SECONDS)}, ${shorten(userAgent)}, ${address}::inet,
       ${passwordMark}, ${aal}, ${acting?.actor})
     returning ${SESSION}`);
   if (!session) throw new Error('the session was not stored');

@@ -2,7 +2,7 @@ import { EmailSchema } from '@insforge/contract/auth.ts';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
-import type { FrontDoor, MailLimit, Proved } from '#features/auth/index.ts';
+import { type FrontDoor, LIMITS, type MailLimit, type Proved } from '#features/auth/index.ts';
 import type { Db } from '#platform/db/db.ts';
 import { AppError, toAppError } from '#platform/errors.ts';
 import { addressOf } from '#platform/http/caller.ts';
@@ -69,6 +69,7 @@ export const pageRoutes: FastifyPluginAsyncZod<PageOptions> = async (app, option
   });
 
   page(app, options, 'sign-up', {
+    submitsPerMinute: LIMITS.signUp.max,
     show: (view) => signUpOutcome(view),
     async submit(view, form, solved) {
       try {
@@ -137,15 +138,18 @@ interface PageDefinition {
   show: (view: View) => Outcome;
   /** An address to go to, or what is shown instead. */
   submit: (view: View, form: Form, solved: Solved) => Promise<string | Outcome>;
+  /** How many forms a minute one network address may send. */
+  submitsPerMinute?: number;
 }
 
-function page(app: FastifyInstance, options: PageOptions, name: string, { show, submit }: PageDefinition): void {
+function page(app: FastifyInstance, options: PageOptions, name: string, definition: PageDefinition): void {
   const { formGuard, mailLimit } = options;
+  const { show, submit, submitsPerMinute = 1000 } = definition;
   app.get(`/auth/${name}`, { config: perMinute(1000) }, async (request, reply) => {
     const view = await look(options, request, reply);
     return display(reply, view, show(view));
   });
-  app.post(`/auth/${name}`, { config: perMinute(name === 'sign-up' ? 100 : 1000) }, async (request, reply) => {
+  app.post(`/auth/${name}`, { config: perMinute(submitsPerMinute) }, async (request, reply) => {
     const form = parse(FormSchema, request.body ?? {});
     formGuard.check(request, form.csrf);
     const view = await look(options, request, reply);
